@@ -1,0 +1,45 @@
+# A bare machine needs Python 3.11 or newer, make and git; everything else is installed into .venv.
+PYTHON ?= python3
+PYTEST_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo test test-all lint bench venv clean
+
+help:
+	@echo "make demo    simulate files, fit them, write a store, a figure and a table into demo/"
+	@echo "make test    the tests (some minutes)"
+	@echo "make lint    ruff, mypy, import contracts"
+	@echo "make bench   accuracy and speed beside scipy, lmfit and xarray"
+	@echo "make clean   remove what these made, .venv too"
+
+demo: $(STAMP)
+	$(BIN)/xpcs-dask demo -o demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -m "not slow and not cluster and not benchmark_table" $(PYTEST_ARGS)
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -m "(slow or cluster) and not benchmark_table" $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.benchmarks
+
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(f"xpcs_dask needs Python 3.11 or newer, this is {sys.version.split()[0]}: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check -q -e ".[test]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import copy
+import os
+
+import pytest
+import xarray as xr
+
+from xpcs_dask.cli import finished
+from xpcs_dask.errors import ConfigError, OutputExistsError
+from xpcs_dask.results import save
+
+JOB = {
+    "version": "0.1.0",
+    "schema_version": 1,
+    "settings": {"model": "single", "loss": "linear", "bounds": {"tau": [1e-6, 1.0]}},
+    "inputs": [
+        {"file": "/data/a.hdf", "content": "0f", "size": "10", "modified": "5"},
+        {"file": "/data/b.hdf", "rejected": "it is empty", "size": "0", "modified": "5"},
+    ],
+}
+REPORT = {"curves": 4, "rejected": [{"file": "/data/b.hdf", "reason": "it is empty"}]}
+
+
+@pytest.fixture
+def store(tmp_path):
+    results = xr.Dataset({"status": ("qbin", [1, 1])}, attrs=finished.record(JOB, REPORT))
+    return save(results, tmp_path / "fits.zarr")
+
+
+def changed(**edits):
+    job = copy.deepcopy(JOB)
+    for path, value in edits.items():
+        *way, last = [int(part) if part.isdecimal() else part for part in path.split("__")]
+        at = job
+        for part in way:
+            at = at[part]
+        at[last] = value
+    return job
+
+
+def test_the_same_job_gives_its_report_again(store):
+    assert finished.report_of(store, copy.deepcopy(JOB)) == REPORT
+
+
+def test_nothing_there_is_nothing_done(tmp_path):
+    assert finished.report_of(tmp_path / "fits.zarr", JOB) is None
+
+
+@pytest.mark.parametrize(
+    ("job", "says"),
+    [
+        (changed(version="0.2.0"), "version 0.1.0 instead of 0.2.0"),
+        (changed(schema_version=2), "schema version 1 instead of 2"),
+        (changed(settings__loss="huber"), r"other settings \(loss\)"),
+        (changed(settings__bounds={"tau": [1e-6, 2.0]}, settings__model="double"), r"other settings \(bounds, model\)"),
+        (changed(settings__fresh=1), r"other settings \(fresh\)"),
+        (changed(inputs__0__content="10"), "an earlier state of /data/a.hdf"),
+        (changed(inputs__0__size="11"), "an earlier state of /data/a.hdf"),
+        (changed(inputs__0__modified="6"), "an earlier state of /data/a.hdf"),
+        (changed(inputs__0__file="/data/c.hdf"), "other inputs"),
+        (changed(inputs__1={"file": "/data/b.hdf", "content": "1", "size": "0", "modified": "5"}), "other inputs"),
+        (changed(inputs=JOB["inputs"][:1]), r"other inputs \(2 files, now 1; /data/b.hdf"),
+    ],
+)
+def test_another_job_is_refused_with_what_differs(store, job, says):
+    with pytest.raises(OutputExistsError, match=says) as caught:
+        finished.report_of(store, job)
+    assert str(store) in str(caught.value)
+
+
+def test_what_is_no_finished_fit_is_refused_and_never_overwritten(tmp_path):
+    folder, file, link = tmp_path / "folder.zarr", tmp_path / "file.nc", tmp_path / "link.zarr"
+    folder.mkdir()
+    (folder / "precious.txt").write_text("x")
+    file.write_text("x")
+    link.symlink_to(tmp_path / "nowhere")
+    for output in (folder, file, link):
+        with pytest.raises(OutputExistsError, match="something else"):
+            finished.report_of(output, JOB)
+        with pytest.raises(ConfigError, match="--overwrite does not remove it"):
+            finished.check_place(output, overwrite=True)
+    foreign = save(xr.Dataset({"status": ("qbin", [1])}), tmp_path / "by_hand.zarr")
+    with pytest.raises(OutputExistsError, match="something else"):
+        finished.report_of(foreign, JOB)
+
+
+def test_places_where_results_can_go(store, tmp_path):
+    finished.check_place(store, overwrite=True)
+    finished.check_place(tmp_path / "new" / "deeper" / "fits.nc", overwrite=False)
+
+
+def test_places_where_they_cannot(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="nothing can be written"):
+        finished.check_place(tmp_path / "file" / "fits.zarr", overwrite=False)
+    with pytest.raises(ConfigError, match="told by the suffix"):
+        finished.check_place(tmp_path / "fits.hdf", overwrite=False)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ConfigError, match="nothing can be written"):
+        finished.check_place(tmp_path / "fits.zarr", overwrite=False)

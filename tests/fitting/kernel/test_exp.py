@@ -1,0 +1,34 @@
+import numpy as np
+
+from xpcs_dask.fitting.kernel.compiled import compiled
+from xpcs_dask.fitting.kernel.exp import vexp
+
+
+@compiled
+def exponentials(x, out):
+    for i in range(x.size):
+        out[i] = vexp(x[i])
+
+
+def evaluate(x):
+    out = np.empty_like(x)
+    exponentials(x, out)
+    return out
+
+
+def test_agrees_with_numpy_over_the_whole_range():
+    x = np.concatenate([np.linspace(-700, 700, 20_001), np.linspace(-1e-3, 1e-3, 1001)])
+    np.testing.assert_allclose(evaluate(x), np.exp(x), rtol=1e-14)
+
+
+def test_clamps_instead_of_overflowing():
+    ends = evaluate(np.array([-1e300, -709.0, 710.0, 1e300]))
+    assert np.all(np.isfinite(ends))
+    assert np.all(ends[:2] < 1e-307)
+    assert np.all(ends[2:] > 1e307)
+
+
+def test_is_vectorised():
+    exponentials(np.zeros(4), np.zeros(4))
+    code = "".join(exponentials.inspect_asm().values())
+    assert "vfmadd" in code or "mulpd" in code or "fmla" in code

@@ -1,0 +1,127 @@
+"""Models are data: their derivatives, boxes and records."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from xpcs_dask.errors import ConfigError, UnknownParameterError
+from xpcs_dask.fitting.models import DOUBLE, MODELS, SINGLE, Model, Parameter, resolve
+
+DELAY = np.geomspace(1e-4, 10, 50)
+POINTS = {
+    "simple": [(0.2, 0.05, 1.0), (0.9, 3.0, 0.7)],
+    "single": [(0.2, 0.05, 0.8, 1.0), (0.9, 3.0, 2.2, 0.7), (0.1, 1e-4, 0.3, 1.2)],
+    "double": [(0.2, 0.01, 0.8, 1.0, 1.0, 1.3, 0.4), (0.7, 2.0, 1.1, 0.9, 0.003, 0.6, 0.9)],
+}
+
+
+@pytest.mark.parametrize(("name", "theta"), [(n, t) for n, ts in POINTS.items() for t in ts])
+def test_jacobian_is_the_complex_step(name, theta):
+    model = MODELS[name]
+    columns = []
+    for k in range(len(theta)):
+        point = list(theta)
+        point[k] = complex(theta[k], 1e-30)
+        columns.append(np.imag(model.evaluate(DELAY, *point)) / 1e-30)
+    expected = np.stack(columns, axis=-1)
+    np.testing.assert_allclose(model.jacobian(DELAY, *theta), expected, rtol=1e-10, atol=1e-14 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_jacobian_is_finite_at_zero_delay(name):
+    x = np.array([0.0, 1e-300, 1.0])
+    with np.errstate(all="ignore"):
+        found = MODELS[name].jacobian(x, *POINTS[name][0])
+    assert np.isfinite(found).all()
+    slope_of_zero = np.delete(found[0], [MODELS[name].index("contrast"), MODELS[name].index("baseline")])
+    assert (slope_of_zero == 0).all()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_formula_says_what_is_evaluated(name):
+    model, theta = MODELS[name], POINTS[name][0]
+    names = dict(zip(model.names, theta, strict=True))
+    expected = eval(model.formula, {"exp": np.exp, "t": DELAY, **names})
+    np.testing.assert_allclose(model.evaluate(DELAY, *theta), expected, rtol=1e-14)
+
+
+def test_siegert_double_with_one_component_is_single():
+    one = DOUBLE.evaluate(DELAY, 0.3, 0.02, 0.9, 1.0, 5.0, 1.0, 1.0)
+    np.testing.assert_allclose(one, SINGLE.evaluate(DELAY, 0.3, 0.02, 0.9, 1.0), rtol=1e-14)
+
+
+def test_box_scales_relaxation_times_with_the_delays():
+    lower, upper = SINGLE.box(np.array([np.nan, 0.0, 1e-3, 2.0]))
+    assert lower == pytest.approx([0, 1e-4, 0.1, 0.5])
+    assert upper == pytest.approx([1, 20.0, 3.0, 1.5])
+
+
+def test_box_takes_bounds_and_fixed_values():
+    lower, upper = SINGLE.box(DELAY, {"tau": (1e-3, 1.0)}, {"stretch": 1.0})
+    assert (lower[1], upper[1]) == (1e-3, 1.0)
+    assert lower[2] == upper[2] == 1.0
+    assert (lower[0], upper[0]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "fixed", "message"),
+    [
+        ({"contrast": (1.0, 0.5)}, {}, r"bounds of 'contrast' are crossed or empty: \(1, 0.5\)"),
+        ({"contrast": (0.5, 0.5)}, {}, "hold a value with fixed="),
+        ({"contrast": (np.nan, 0.5)}, {}, "crossed or empty"),
+        ({"tau": (0.0, 1.0)}, {}, "must stay above 0"),
+        ({}, {"tau": -1.0}, "must be above 0"),
+        ({}, {"contrast": np.inf}, "not a finite number"),
+    ],
+)
+def test_box_refuses_nonsense(bounds, fixed, message):
+    with pytest.raises(ConfigError, match=message):
+        SINGLE.box(DELAY, bounds, fixed)
+
+
+def test_unknown_parameter_names_the_known_ones():
+    with pytest.raises(UnknownParameterError, match="has no parameter 'beta'; it has contrast, tau, stretch, baseline"):
+        SINGLE.box(DELAY, fixed={"beta": 1.0})
+
+
+def line(x, slope, offset):
+    return slope * x + offset
+
+
+def test_from_function_reads_names_from_the_signature():
+    model = Model.from_function(line)
+    assert model.names == ("slope", "offset")
+    assert model.name == "line"
+    lower, upper = model.box(DELAY)
+    assert np.isneginf(lower).all()
+    assert np.isposinf(upper).all()
+    assert pickle.loads(pickle.dumps(model)) == model
+
+
+def test_from_function_takes_names_records_and_compiled_functions():
+    mixed = Model.from_function(lambda x, *p: x, ["a", Parameter(name="b", unit="s", lower=0.0)], name="mixed")
+    assert (mixed.names, mixed.units, mixed.name) == (("a", "b"), ("1", "s"), "mixed")
+
+    class Compiled:
+        py_func = staticmethod(line)
+
+        def __call__(self, *arguments):
+            return line(*arguments)
+
+    assert Model.from_function(Compiled()).names == ("slope", "offset")
+
+
+def test_from_function_needs_names():
+    with pytest.raises(ConfigError, match="pass parameters="):
+        Model.from_function(lambda x, *p: x)
+
+
+def test_resolve():
+    assert resolve("double") is DOUBLE
+    assert resolve(DOUBLE) is DOUBLE
+    assert resolve(line, jac=max).jacobian is max
+    with pytest.raises(ConfigError, match="unknown model 'triple'; known models are simple, single, double"):
+        resolve("triple")

@@ -1,0 +1,66 @@
+"""Fits of X-ray photon correlation spectroscopy (XPCS) curves: many curves, each fitted as well as one curve can be.
+
+Files become one lazy Dataset (`open_g2`), every curve of it is fitted (`fit`, `fit_curves` for plain arrays), and the
+results are one labelled Dataset too (`save`, `open_results`). Importing this package is light: what a name needs is
+imported when the name is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xpcs_dask import simulate
+    from xpcs_dask.api import fit, quality
+    from xpcs_dask.config import FitConfig
+    from xpcs_dask.fitting.curves import fit_curves
+    from xpcs_dask.fitting.models import MODELS, Model, Parameter
+    from xpcs_dask.io.open import open_g2
+    from xpcs_dask.results import open_results, save
+
+    __version__: str
+
+__all__ = [
+    "MODELS",
+    "FitConfig",
+    "Model",
+    "Parameter",
+    "__version__",
+    "fit",
+    "fit_curves",
+    "open_g2",
+    "open_results",
+    "quality",
+    "save",
+    "simulate",
+]
+
+_HOME = {
+    "MODELS": "xpcs_dask.fitting.models",
+    "FitConfig": "xpcs_dask.config",
+    "Model": "xpcs_dask.fitting.models",
+    "Parameter": "xpcs_dask.fitting.models",
+    "fit": "xpcs_dask.api",
+    "fit_curves": "xpcs_dask.fitting.curves",
+    "open_g2": "xpcs_dask.io.open",
+    "open_results": "xpcs_dask.results",
+    "quality": "xpcs_dask.api",
+    "save": "xpcs_dask.results",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("xpcs-dask")
+    if name == "simulate":
+        return import_module("xpcs_dask.simulate")
+    if name not in _HOME:
+        raise AttributeError(f"module 'xpcs_dask' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

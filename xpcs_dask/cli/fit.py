@@ -1,0 +1,84 @@
+"""``xpcs-dask fit``: files in, every curve fitted, one store out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xpcs_dask.cli import report
+from xpcs_dask.cli.exits import one_line_errors
+from xpcs_dask.cli.job import Request, run
+from xpcs_dask.cli.options import block_files, named_numbers, named_ranges, number_range
+
+
+@one_line_errors
+def fit(
+    paths: Annotated[list[str], typer.Argument(help="Result files, folders or patterns.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Store to write (Zarr).")] = Path("fits.zarr"),
+    model: Annotated[str, typer.Option(help="simple, single or double.")] = "single",
+    bounds: Annotated[list[str] | None, typer.Option(help="NAME=LOW,HIGH; may be given again.")] = None,
+    fix: Annotated[list[str] | None, typer.Option(help="NAME=VALUE; may be given again.")] = None,
+    loss: Annotated[str, typer.Option(help="linear, soft_l1, huber, cauchy, arctan or tukey.")] = "linear",
+    loss_scale: Annotated[float, typer.Option(help="Residual in sigma beyond which a robust loss takes over.")] = 1.0,
+    search: Annotated[str, typer.Option(help="fast or thorough.")] = "fast",
+    errors: Annotated[str, typer.Option(help="quoted (those of the files) or none.")] = "quoted",
+    q_range: Annotated[str | None, typer.Option(help="LOW,HIGH in 1/angstrom.")] = None,
+    delay_range: Annotated[str | None, typer.Option(help="LOW,HIGH in s.")] = None,
+    detail: Annotated[str, typer.Option(help="core, or full with covariance and criteria.")] = "core",
+    scheduler: Annotated[
+        str, typer.Option(help="sync, threads[:N], processes[:N], local[:N] or tcp://HOST:PORT.")
+    ] = "threads",
+    chunks: Annotated[str, typer.Option(help="auto, or files in one block.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Fit again, whatever the output holds.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 5 when a file was rejected or a curve failed.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    progress: Annotated[
+        bool | None, typer.Option("--progress/--no-progress", help="Default: only on a terminal.", show_default=False)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes; only results.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Fit every curve of the files and write one results store."""
+    from xpcs_dask.config import FitConfig
+
+    config = FitConfig.make(
+        bounds=named_ranges(bounds or [], "--bounds"),
+        fixed=named_numbers(fix or [], "--fix"),
+        loss=loss,
+        loss_scale=loss_scale,
+        search=search,
+        errors=errors,
+        q_range=q_range and number_range(q_range, "--q-range"),
+        delay_range=delay_range and number_range(delay_range, "--delay-range"),
+        detail=detail,
+    )
+    shown = not quiet and (sys.stderr.isatty() if progress is None else progress)
+    request = Request(
+        paths=tuple(paths),
+        output=output,
+        model=model,
+        config=config,
+        scheduler=scheduler,
+        chunks=block_files(chunks),
+        overwrite=overwrite,
+        progress=shown,
+    )
+    result, made = run(request)
+    if not made and not quiet:
+        typer.echo(f"{output} is finished with these settings and inputs; nothing to do", err=True)
+    typer.echo(report.as_json(result) if as_json else report.as_lines(result))
+    if strict:
+        refuse_shortfall(result)
+
+
+def refuse_shortfall(result: report.Report) -> None:
+    """Raise `StrictError` when a file was rejected or a curve failed."""
+    from xpcs_dask.errors import StrictError
+
+    if result["rejected"] or result["failed"]:
+        raise StrictError(f"{len(result['rejected'])} files were rejected and {result['failed']} curves failed")

@@ -1,0 +1,131 @@
+"""``xpcs-dask info``: what each file holds, and why one cannot be fitted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xpcs_dask.cli.exits import one_line_errors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """One file, as `info` lists it."""
+
+    file: str
+    format: str = ""
+    curves: int = 0
+    delays: int = 0
+    q_range: tuple[float, float] | None = None
+    """1/angstrom"""
+    frame_time: float | None = None
+    """s"""
+    frames: int | None = None
+    """Frames correlated, after stride and averaging; None where the file does not tell."""
+    holds: tuple[str, ...] = ()
+    reason: str = ""
+    """Why it cannot be fitted; empty if it can."""
+
+
+@one_line_errors
+def info(
+    paths: Annotated[list[str], typer.Argument(help="Result files, folders or patterns.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """List what each file holds, and which files cannot be fitted and why."""
+    from importlib.metadata import version
+
+    from xpcs_dask.errors import NoUsableInputError
+
+    found = describe_files(paths)
+    if as_json:
+        typer.echo(json.dumps({"files": [asdict(item) for item in found], "version": version("xpcs-dask")}))
+    else:
+        show(found)
+    if all(item.reason for item in found):
+        raise NoUsableInputError(f"none of {len(found)} files can be fitted; each reason is listed")
+
+
+def describe_files(paths: Sequence[str]) -> list[Description]:
+    """Look into every file that `paths` name; a file that cannot be read is listed with its reason."""
+    from xpcs_dask.io.formats import READERS
+    from xpcs_dask.io.sources import list_files
+
+    suffixes = sorted({end for known in READERS.values() for end in known.SUFFIXES})
+    files, rejected = list_files(list(paths), suffixes)
+    return [describe(path) for path in files] + [Description(file=bad.path, reason=bad.reason) for bad in rejected]
+
+
+def describe(path: str) -> Description:
+    """Describe one file; never raises for what is wrong with it."""
+    import math
+
+    from xpcs_dask.errors import FileRejected
+    from xpcs_dask.io.formats import identify, reader
+
+    name, holds = "", tuple[str, ...]()
+    try:
+        name = identify(path)
+        holds = contents(path)
+        meta = reader(name).read_meta(path)
+    except FileRejected as rejected:
+        return Description(file=path, format=name, holds=holds, reason=rejected.reason)
+    curves, delays = meta.shape
+    return Description(
+        file=path,
+        format=name,
+        curves=curves,
+        delays=delays,
+        q_range=(float(meta.q.min()), float(meta.q.max())),
+        frame_time=None if math.isnan(meta.frame_time) else float(meta.frame_time),
+        frames=None if math.isnan(meta.frames) else int(meta.frames),
+        holds=holds,
+    )
+
+
+def contents(path: str) -> tuple[str, ...]:
+    """Kinds of results in an APS file, in words."""
+    from xpcs_dask.io.hdf5 import open_hdf5
+    from xpcs_dask.io.schema import APS
+
+    kinds = {
+        "multi-tau": APS.g2,
+        "partial g2": f"{APS.g2}_partial",
+        "pixel G2": f"{APS.multitau}/unnormalized_G2",
+        "two-time": APS.twotime,
+    }
+    with open_hdf5(path) as file:
+        return tuple(kind for kind, where in kinds.items() if file.find(where) is not None)
+
+
+def show(found: Sequence[Description]) -> None:
+    """Print a table, and below it a line for each file that cannot be fitted."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("file", "format", "curves", "delays", "q (1/angstrom)", "frame time (s)", "frames", "holds")
+    for item in found:
+        table.add_row(
+            Path(item.file).name,
+            item.format or "-",
+            str(item.curves) if item.curves else "-",
+            str(item.delays) if item.delays else "-",
+            f"{item.q_range[0]:.4g} to {item.q_range[1]:.4g}" if item.q_range else "-",
+            f"{item.frame_time:g}" if item.frame_time is not None else "-",
+            str(item.frames) if item.frames is not None else "-",
+            ", ".join(item.holds) or "-",
+        )
+    # Into a file or a pipe, a row is a line, however long.
+    Console(markup=False, width=None if sys.stdout.isatty() else 100_000).print(table)
+    for item in found:
+        if item.reason:
+            typer.echo(f"Cannot be fitted: {item.file}: {item.reason}")
+    usable = [item for item in found if not item.reason]
+    typer.echo(f"Files: {len(found)}\nUsable: {len(usable)}\nCurves: {sum(item.curves for item in usable)}")

@@ -1,0 +1,49 @@
+"""The program ``xpcs-dask`` and its verbs."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from typing import Annotated
+
+import typer
+
+from xpcs_dask.cli.demo import demo
+from xpcs_dask.cli.fit import fit
+from xpcs_dask.cli.info import info
+
+app = typer.Typer(
+    name="xpcs-dask",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Fit XPCS correlation curves: files in, every curve fitted, results out.",
+)
+app.command()(info)
+app.command()(fit)
+app.command()(demo)
+
+
+def version_and_exit(asked: bool) -> None:
+    """Print the version when it was asked for."""
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"xpcs-dask {version('xpcs-dask')}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=version_and_exit, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Fit XPCS correlation curves: files in, every curve fitted, results out."""
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+
+
+def main() -> None:
+    """Run the command line; being asked to stop (SIGTERM) is treated like Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    app()

@@ -1,0 +1,67 @@
+"""Settings of a fit: one frozen record, explained field by field and validated once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from xpcs_dask.errors import ConfigError
+
+Loss: TypeAlias = Literal["linear", "soft_l1", "huber", "cauchy", "arctan", "tukey"]
+Covariance: TypeAlias = Literal["auto", "wald", "scaled"]
+Search: TypeAlias = Literal["fast", "thorough"]
+Range: TypeAlias = tuple[float, float]
+
+
+class FitConfig(BaseModel):
+    """Settings of one fit, the same for every curve."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
+
+    bounds: Mapping[str, Range] = Field(default_factory=dict)
+    """(lower, upper) by parameter name; others keep the model's own."""
+    fixed: Mapping[str, float] = Field(default_factory=dict)
+    """Values of parameters that are held."""
+    loss: Loss = "linear"
+    """Penalty on residuals; anything but linear is robust (definitions of scipy.optimize.least_squares, and Tukey)."""
+    loss_scale: float = Field(default=1.0, gt=0)
+    """Residual, in units of sigma, beyond which a robust loss takes over."""
+    absolute_sigma: bool = True
+    """Errors are taken as they are; False rescales the covariance by the reduced chi2."""
+    covariance: Covariance = "auto"
+    """Which covariance becomes stderr; auto is wald for absolute errors and scaled for relative ones."""
+    search: Search = "fast"
+    """How many minima are looked for."""
+    errors: Literal["quoted", "none"] = "quoted"
+    """Which errors weigh the points: those of the file, or none (all equal, covariance rescaled)."""
+    min_products: int = Field(default=4, ge=1)
+    """Delays at which fewer products were averaged are not used: their quoted errors collapse."""
+    q_range: Range | None = None
+    """Keep bins with q in [low, high], 1/angstrom."""
+    delay_range: Range | None = None
+    """Keep delays in [low, high], s."""
+    detail: Literal["core", "full"] = "full"
+    """core: what every result has; full: covariance and criteria too."""
+
+    @field_validator("q_range", "delay_range")
+    @classmethod
+    def _ordered(cls, value: Range | None) -> Range | None:
+        if value is not None and not value[0] < value[1]:
+            raise ValueError(f"the range ({value[0]:g}, {value[1]:g}) is empty; give (low, high) with low < high")
+        return value
+
+    @classmethod
+    def make(cls, config: FitConfig | None = None, **settings: Any) -> FitConfig:
+        """`config` with `settings` on top, validated; raises `ConfigError` that names the setting."""
+        values = {**(config.model_dump(exclude_unset=True) if config else {}), **settings}
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "settings"
+            message = first["msg"].removeprefix("Value error, ")
+            if first["type"] == "extra_forbidden":
+                message = f"unknown setting; known are {', '.join(cls.model_fields)}"
+            raise ConfigError(f"{where}: {message}") from None

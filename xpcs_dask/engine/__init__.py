@@ -1,0 +1,1 @@
+"""From blocks of curves to tasks: no science in here."""

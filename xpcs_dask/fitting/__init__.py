@@ -1,0 +1,1 @@
+"""What is fitted and how: NumPy in, NumPy out; no file, no Dask, no xarray."""

@@ -1,0 +1,151 @@
+"""NumPy block in, packed NumPy block out: what a task runs.
+
+Blocks have any leading dimensions (file, segment, age, q bin) and delays last. Files hold float32; everything is cast
+to float64 before any arithmetic. Work goes through a block in slabs of curves, so that the float64 copies stay in the
+processor's cache and a task needs little memory beyond its input and output. What a curve's row holds never depends on
+the block or slab that it came in.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from math import prod
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xpcs_dask.config import FitConfig
+from xpcs_dask.fitting import quality
+from xpcs_dask.fitting.layout import fit_dtype
+from xpcs_dask.fitting.models import Floats, Model
+from xpcs_dask.fitting.strategy import fit_stack
+
+SLAB_POINTS = 131_072
+"""Points fitted in one go: 1 MiB for each of g2 and its weights, 2,048 curves of 64 delays."""
+
+
+def fit_block(
+    g2: Any,
+    err: Any = None,
+    products: Any = None,
+    *,
+    delay: Floats,
+    model: Model,
+    config: FitConfig,
+    lower: Floats,
+    upper: Floats,
+    start: Floats | None = None,
+) -> NDArray[np.void]:
+    """Fit every curve of a block; a curve that cannot be fitted is a row that says why.
+
+    Parameters
+    ----------
+    g2 : array, shape (..., m)
+        Curves, any floating type.
+    err : array, broadcastable to (..., m), optional
+        Their errors; needed with ``config.errors="quoted"``.
+    products : array, broadcastable to (..., m), optional
+        Products averaged at each delay; None where not known.
+    delay : array, shape (m,)
+        In s, the same for all curves.
+    lower, upper : array, shape (p,)
+        The box of the parameters, resolved once for all blocks.
+    start : array, shape (p,), optional
+        Where to start, beside the model's own starts.
+
+    Returns
+    -------
+    array of `layout.fit_dtype(model, config.detail)`, shape (...)
+    """
+    g2 = np.asarray(g2)
+    out = np.empty(g2.shape[:-1], dtype=fit_dtype(model, config.detail))
+    rows = out.reshape(-1)
+    with one_thread():
+        for part, curves, errors, numbers in _slabs(g2, err, products):
+            weight, _ = _weigh(curves, errors, numbers, config)
+            fitted = fit_stack(delay, curves.astype(np.float64), weight, model, config, lower, upper, start)
+            for name in rows.dtype.names or ():
+                rows[name][part] = fitted[name]
+    return out
+
+
+def quality_block(g2: Any, err: Any = None, products: Any = None, *, config: FitConfig) -> NDArray[np.uint8]:
+    """Bits of `quality.PointFlag` for every point of a block, shape (..., m); arguments as in `fit_block`."""
+    g2 = np.asarray(g2)
+    out = np.empty(g2.shape, dtype=np.uint8)
+    rows = out.reshape(-1, g2.shape[-1])
+    for part, curves, errors, numbers in _slabs(g2, err, products):
+        rows[part] = _weigh(curves, errors, numbers, config)[1]
+    return out
+
+
+def _weigh(g2: Any, err: Any, products: Any, config: FitConfig) -> tuple[Floats, NDArray[np.uint8]]:
+    if config.errors == "none":
+        return quality.equal(g2, err, products, config.min_products)
+    return quality.quoted(g2, err, products, config.min_products)
+
+
+def _slabs(g2: Any, err: Any, products: Any) -> Iterator[tuple[slice, Any, Any, Any]]:
+    """Yield pieces ``(n, m)`` of about `SLAB_POINTS` points, after the rows of the flattened block that they are."""
+    curves, errors, numbers = (_rows(array, g2.shape) for array in (g2, err, products))
+    step = max(1, SLAB_POINTS // max(g2.shape[-1], 1))
+    for first in range(0, prod(g2.shape[:-1]), step):
+        part = slice(first, first + step)
+        yield part, curves(part), errors(part), numbers(part)
+
+
+def _rows(array: Any, shape: tuple[int, ...]) -> Callable[[slice], Any]:
+    """Return what takes rows of an array as if it were broadcast to `shape` and flattened, without doing either."""
+    if array is None:
+        return lambda part: None
+    array = np.asarray(array)
+    array = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
+    lead, m = array.shape[:-1], array.shape[-1]
+    flat = array.reshape(prod(lead), m)
+    if lead == shape[:-1]:
+        return lambda part: flat[part]
+    if len(flat) == 1:
+        return lambda part: flat
+    index = np.broadcast_to(np.arange(len(flat)).reshape(lead), shape[:-1]).reshape(-1)
+    return lambda part: flat[index[part]]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Hold BLAS to one thread while at least one task of this process runs.
+
+    Tasks are already parallel, and bits must not depend on how BLAS splits sums. Counted, not nested, because tasks of
+    a thread pool overlap in any order. The compiled kernels never start threads of Numba, so these need no limit.
+    """
+    with _Pinned.lock:
+        if _Pinned.tasks == 0:
+            _Pinned.limiter = _pools("scipy.linalg" in sys.modules).limit(limits=1)
+        _Pinned.tasks += 1
+    try:
+        yield
+    finally:
+        with _Pinned.lock:
+            _Pinned.tasks -= 1
+            if _Pinned.tasks == 0:
+                _Pinned.limiter.restore_original_limits()
+
+
+class _Pinned:
+    """What is pinned in this process, and by how many tasks."""
+
+    lock = Lock()
+    tasks = 0
+    limiter: Any = None
+
+
+@lru_cache(maxsize=2)
+def _pools(scipy_loaded: bool) -> Any:
+    """BLAS libraries of this process: finding them costs 1 ms, so again only after SciPy has brought its own."""
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController().select(user_api="blas")

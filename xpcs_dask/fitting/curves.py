@@ -1,0 +1,239 @@
+"""`fit_curves`: arrays in, arrays out, for any model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from xpcs_dask.config import Covariance, FitConfig, Loss, Search
+from xpcs_dask.errors import ConfigError
+from xpcs_dask.fitting.blocks import one_thread
+from xpcs_dask.fitting.models import Evaluate, Floats, Model, resolve
+from xpcs_dask.fitting.strategy import fit_stack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurveFits:
+    """Fitted curves; ``…`` is the leading shape of `y`, empty for a single curve.
+
+    A curve that could not be fitted has NaN numbers and a `status` that says why.
+    """
+
+    value: Floats
+    """Parameters, shape (…, p)."""
+    stderr: Floats
+    """Standard errors, shape (…, p); 0 where held, NaN on a bound or where the data do not tell."""
+    covariance: Floats
+    """Covariance of the parameters, shape (…, p, p)."""
+    chi2: Floats
+    """What was made small: the weighted sum of squares, or that of the robust loss (`losses.objective`)."""
+    dof: NDArray[np.int32]
+    """Points used minus parameters fitted."""
+    n_used: NDArray[np.int32]
+    """Points used."""
+    status: NDArray[np.int8]
+    """How it ended: `layout.Status`."""
+    rung: NDArray[np.int8]
+    """Which attempt won: `layout.Rung`."""
+    flags: NDArray[np.uint32]
+    """What to distrust: bits of `layout.Flag`."""
+    evaluations: NDArray[np.int32]
+    """Evaluations of the model."""
+    parameters: tuple[str, ...]
+    """Names of the p parameters."""
+
+
+def fit_curves(
+    x: ArrayLike,
+    y: ArrayLike,
+    sigma: ArrayLike | None = None,
+    model: str | Model | Evaluate = "single",
+    *,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    fixed: Mapping[str, float] | None = None,
+    loss: Loss = "linear",
+    loss_scale: float = 1.0,
+    start: ArrayLike | None = None,
+    jac: Evaluate | None = None,
+    absolute_sigma: bool = True,
+    covariance: Covariance = "auto",
+    search: Search = "fast",
+    curve_id: ArrayLike | None = None,
+) -> CurveFits:
+    r"""Fit a model to one curve or to many, each as well as one curve can be.
+
+    Parameters
+    ----------
+    x : array_like
+        What the model takes, the same for all curves: delays in s, shape ``(m,)``, for the models known by name;
+        any shape for a callable that returns ``(m,)``, ``(2, m)`` for two predictors.
+    y : array_like, shape (…, m)
+        The curves; NaN where there is no point.
+    sigma : array_like, optional
+        Standard errors of `y`, broadcast to its shape. A point with an error that is zero, negative, NaN or infinite is
+        not used. Without errors all points weigh the same and the covariance is scaled by the residuals.
+    model : str, Model or callable, default "single"
+        Name of a known model, a record, or any ``f(x, *parameters)``; an ``@njit`` function will do.
+    bounds : mapping of str to (float, float), optional
+        Lower and upper bound by parameter name; others keep the model's own.
+    fixed : mapping of str to float, optional
+        Values of parameters that are held.
+    loss : {"linear", "soft_l1", "huber", "cauchy", "arctan", "tukey"}, default "linear"
+        Penalty on weighted residuals; anything but linear is robust.
+    loss_scale : float, default 1
+        Residual, in units of sigma, beyond which a robust loss takes over; for "tukey" a factor on 4.685 robust
+        standard deviations, which are found from the residuals.
+    start : array_like, shape (p,) or (…, p), optional
+        Where to start. By default the model's own start, a spread over finite bounds, or ones.
+    jac : callable, optional
+        ``jac(x, *parameters)``, shape ``(m, p)``. By default complex steps where the callable takes complex numbers,
+        else three-point differences.
+    absolute_sigma : bool, default True
+        Whether `sigma` is in the unit of `y`, or only relative.
+    covariance : {"auto", "wald", "scaled"}, default "auto"
+        Covariance behind `stderr`; auto is wald for absolute errors and scaled for relative ones. A robust loss always
+        has the sandwich of an M-estimator.
+    search : {"fast", "thorough"}, default "fast"
+        How many minima are looked for.
+    curve_id : array_like of int, optional
+        One number a curve, shape ``(…)``: what random numbers and caches are keyed by. A fit draws none, so it changes
+        nothing here; it is checked so that the same call serves the bootstrap.
+
+    Returns
+    -------
+    CurveFits
+        Arrays with the leading shape of `y`. Nothing is lazy.
+
+    Raises
+    ------
+    ConfigError
+        A setting or a shape makes no sense: a bound is crossed, a name unknown, the model returns another shape than
+        that of one curve. A curve that cannot be fitted never raises.
+
+    Notes
+    -----
+    A fit is called converged only where the projected gradient and the relative offset [1]_ are nothing within
+    rounding, whichever optimiser brought it there.
+
+    References
+    ----------
+    .. [1] D. M. Bates and D. G. Watts, Technometrics 23, 179 (1981).
+
+    Examples
+    --------
+    >>> delay = np.geomspace(1e-3, 10, 40)
+    >>> g2 = 1 + 0.2 * np.exp(-2 * delay / 0.1)
+    >>> fit_curves(delay, g2, model="simple").value.round(3)
+    array([0.2, 0.1, 1. ])
+    """
+    record = _resolve(model, jac, start)
+    values, weight = _points(y, sigma)
+    grid = _abscissa(x, record, values.shape[-1])
+    absolute = absolute_sigma and sigma is not None
+    config = FitConfig.make(
+        bounds=dict(bounds or {}),
+        fixed=dict(fixed or {}),
+        loss=loss,
+        loss_scale=loss_scale,
+        absolute_sigma=absolute,
+        covariance=covariance,
+        search=search,
+        detail="full",
+    )
+    lower, upper = record.box(grid if np.ndim(grid) == 1 else None, config.bounds, config.fixed)
+    lead, m = values.shape[:-1], values.shape[-1]
+    begin = _start(start, lead, len(record.parameters))
+    _check_ids(curve_id, lead)
+    flat = values.reshape(-1, m)
+    _check_output(record, grid, m, lower, upper, begin)
+    with one_thread():
+        packed = fit_stack(grid, flat, weight.reshape(-1, m), record, config, lower, upper, begin)
+    return unpack(packed.reshape(lead), record)
+
+
+def unpack(packed: NDArray[np.void], model: Model) -> CurveFits:
+    """Fields of packed results, the covariance as full matrices."""
+    p = len(model.parameters)
+    triangle = np.tril_indices(p)
+    matrix = np.empty((*packed.shape, p, p))
+    matrix[..., triangle[0], triangle[1]] = matrix[..., triangle[1], triangle[0]] = packed["covariance"]
+    names = ("value", "stderr", "chi2", "dof", "n_used", "status", "rung", "flags", "evaluations")
+    fields: dict[str, Any] = {name: packed[name].copy() for name in names}
+    return CurveFits(covariance=matrix, parameters=model.names, **fields)
+
+
+def _resolve(model: str | Model | Evaluate, jac: Evaluate | None, start: ArrayLike | None) -> Model:
+    """Record of the model; ``f(x, *args)`` gets names p0, p1, … as many as there are start values."""
+    if isinstance(model, str | Model):
+        if jac is not None:
+            raise ConfigError("jac= belongs to a callable model; a Model carries its own jacobian")
+        return resolve(model)
+    function = getattr(model, "py_func", model)
+    many = any(a.kind is a.VAR_POSITIONAL for a in inspect.signature(function).parameters.values())
+    if many and start is not None:
+        return Model.from_function(model, [f"p{k}" for k in range(np.shape(start)[-1])], jac=jac)
+    return resolve(model, jac=jac)
+
+
+def _points(y: ArrayLike, sigma: ArrayLike | None) -> tuple[Floats, Floats]:
+    """Curves and weights 1/sigma, 0 where the point cannot be used."""
+    values = np.asarray(y, dtype=np.float64)
+    if values.ndim == 0:
+        raise ConfigError("y is a single number; give a curve (m,) or curves (…, m)")
+    if sigma is None:
+        return values, np.isfinite(values).astype(np.float64)
+    error = np.asarray(sigma, dtype=np.float64)
+    try:
+        error = np.broadcast_to(error, values.shape)
+    except ValueError:
+        raise ConfigError(f"sigma of shape {error.shape} does not fit y of shape {values.shape}") from None
+    usable = np.isfinite(values) & np.isfinite(error) & (error > 0)
+    with np.errstate(divide="ignore", over="ignore"):
+        weight = np.where(usable, 1.0 / np.where(usable, error, 1.0), 0.0)
+    return values, np.where(np.isfinite(weight), weight, 0.0)
+
+
+def _abscissa(x: ArrayLike, model: Model, m: int) -> Any:
+    """X as numbers where it is made of numbers; models known by name need one delay a point."""
+    try:
+        grid = np.asarray(x, dtype=np.float64)
+    except (TypeError, ValueError):
+        return x
+    if model.family and grid.shape != (m,):
+        raise ConfigError(f"x has shape {grid.shape} but the curves have {m} points; model '{model.name}' takes ({m},)")
+    return grid
+
+
+def _start(start: ArrayLike | None, lead: tuple[int, ...], p: int) -> Floats | None:
+    if start is None:
+        return None
+    begin = np.asarray(start, dtype=np.float64)
+    if begin.shape not in {(p,), (*lead, p)}:
+        raise ConfigError(f"start has shape {begin.shape}; give ({p},) or {(*lead, p)}")
+    if not np.isfinite(begin).all():
+        raise ConfigError("start holds NaN or infinite values")
+    return begin if begin.ndim == 1 else begin.reshape(-1, p)
+
+
+def _check_ids(curve_id: ArrayLike | None, lead: tuple[int, ...]) -> None:
+    if curve_id is not None and np.shape(curve_id) != lead:
+        raise ConfigError(f"curve_id has shape {np.shape(curve_id)} but there are curves of shape {lead}")
+
+
+def _check_output(model: Model, x: Any, m: int, lower: Floats, upper: Floats, start: Floats | None) -> None:
+    """Refuse a model that answers in another shape than that of a curve; one that raises is reported curve by curve."""
+    theta = np.ones(lower.size) if start is None else start.reshape(-1, lower.size)[0]
+    try:
+        with np.errstate(all="ignore"):
+            shape = np.shape(model.evaluate(x, *np.clip(theta, lower, upper)))
+    except Exception:  # status MODEL_FAILED says so for each curve
+        return
+    if shape != (m,):
+        raise ConfigError(
+            f"model '{model.name}' returned shape {shape} for x of shape {np.shape(x)}; curves are ({m},)"
+        )

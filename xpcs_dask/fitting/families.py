@@ -1,0 +1,179 @@
+"""From a model to the kernel that can fit it, and back: which parameters are held, which are fitted in their logarithm.
+
+A family is the parameter list that a kernel knows. A model of that family is the same curve with some of them held.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xpcs_dask.config import FitConfig
+from xpcs_dask.fitting.layout import Rung, Status, fit_dtype, pairs
+from xpcs_dask.fitting.models import DOUBLE, SINGLE, Floats, Model
+from xpcs_dask.fitting.uncertainty import covariance_kind
+
+FAMILIES = {"single": SINGLE, "double": DOUBLE}
+BLOCK = 8192
+"""Curves a kernel call: enough to pay for its tables, few enough for the cache."""
+NO_START = 1e299
+"""Stands for 'no start given': compiled code must not see NaN."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelFit:
+    """What a kernel returns for n curves of p family parameters z (relaxation times as logarithms)."""
+
+    z: Floats
+    chi2: Floats
+    covariance: Floats
+    """(n, p, p), of z, for absolute errors (robust losses: their sandwich)."""
+    n_used: NDArray[np.int32]
+    evaluations: NDArray[np.int32]
+    converged: NDArray[np.bool_]
+    f_statistic: Floats
+    """F of the second component (double), infinite for other families."""
+    disagree: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A model seen as its family: positions of its parameters and the box of all family parameters."""
+
+    record: Model
+    position: NDArray[np.intp]
+    lower: Floats
+    upper: Floats
+
+    @property
+    def times(self) -> NDArray[np.bool_]:
+        """Which family parameters are relaxation times."""
+        return np.array([p.relaxation_time for p in self.record.parameters])
+
+    def z(self, theta: Floats) -> Floats:
+        """Family parameters, times as logarithms, of model parameters ``(…, p)``."""
+        full = np.zeros((*theta.shape[:-1], len(self.record.parameters)))
+        for name, value in self.held:
+            full[..., self.record.index(name)] = value
+        full[..., self.position] = theta
+        full[..., self.times] = np.log(np.maximum(full[..., self.times], 1e-300))
+        return full
+
+    @property
+    def held(self) -> list[tuple[str, float]]:
+        """Family parameters that the model does not have, with their values."""
+        own = set(self.position.tolist())
+        return [(p.name, float(self.lower[k])) for k, p in enumerate(self.record.parameters) if k not in own]
+
+    @property
+    def log_box(self) -> tuple[Floats, Floats]:
+        """The box in z."""
+        lower, upper = self.lower.copy(), self.upper.copy()
+        lower[self.times], upper[self.times] = np.log(lower[self.times]), np.log(upper[self.times])
+        return lower, upper
+
+
+def family_of(model: Model, lower: Floats, upper: Floats) -> Family:
+    """View of a model that has a family, with the box of its own parameters filled in."""
+    record = FAMILIES[model.family]
+    position = np.array([record.index(name) for name in model.names], dtype=np.intp)
+    low, high = np.empty(len(record.parameters)), np.empty(len(record.parameters))
+    for name, value in model.held:
+        low[record.index(name)] = high[record.index(name)] = value
+    low[position], high[position] = lower, upper
+    return Family(record, position, low, high)
+
+
+def has_kernel(model: Model, x: Floats, lower: Floats, upper: Floats, config: FitConfig) -> bool:
+    """Whether a kernel can fit this: a family, one-dimensional delays, a finite box, and Numba or the twin's reach."""
+    if not model.family or x.ndim != 1 or not (np.isfinite(lower).all() and np.isfinite(upper).all()):
+        return False
+    return numba_found() or (model.family == "single" and config.loss == "linear")
+
+
+def numba_found() -> bool:
+    """Whether Numba is installed (asked without importing it)."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def fit_family(
+    x: Floats,
+    y: Floats,
+    weight: Floats,
+    model: Model,
+    config: FitConfig,
+    lower: Floats,
+    upper: Floats,
+    start: Floats | None = None,
+    *,
+    more: bool = False,
+) -> tuple[NDArray[np.void], Floats, NDArray[np.bool_]]:
+    """Fit a stack with its kernel, `more` from many starts; rows that found no minimum have status NOT_CONVERGED.
+
+    Returns packed rows, the F statistic of the second component, and where two starts ended in different minima.
+    """
+    family = family_of(model, lower, upper)
+    n = len(y)
+    rows = np.zeros(n, dtype=fit_dtype(model, "full"))
+    statistic, disagree = np.full(n, np.inf), np.zeros(n, dtype=np.bool_)
+    given = None if start is None else np.broadcast_to(family.z(np.asarray(start, dtype=np.float64)), (n, len(family.lower)))
+    compiled = numba_found()
+    for first in range(0, n, BLOCK):
+        part = slice(first, min(first + BLOCK, n))
+        found = _run(family, x, y[part], weight[part], config, None if given is None else given[part], more, compiled)
+        _pack(rows[part], family, found, config)
+        statistic[part], disagree[part] = found.f_statistic, found.disagree
+    rows["rung"][:] = np.where(
+        rows["status"] == Status.CONVERGED, (Rung.STARTS if more else Rung.COMPILED) if compiled else Rung.TWIN, Rung.NONE
+    )
+    return rows, statistic, disagree
+
+
+def _run(
+    family: Family,
+    x: Floats,
+    y: Floats,
+    weight: Floats,
+    config: FitConfig,
+    start: Floats | None,
+    more: bool,
+    compiled: bool,
+) -> KernelFit:
+    if not compiled:
+        from xpcs_dask.fitting.kernel.twin import run_twin
+
+        return run_twin(family, x, y, weight, start)
+    from xpcs_dask.fitting.kernel.run import run_kernel
+
+    thorough = more or config.search == "thorough"
+    return run_kernel(family, x, y, weight, config.loss, config.loss_scale, start, thorough=thorough)
+
+
+def _pack(rows: NDArray[np.void], family: Family, found: KernelFit, config: FitConfig) -> None:
+    """Model parameters, their errors and the bookkeeping of one block, from what the kernel found."""
+    free = int((family.lower < family.upper).sum())
+    used = found.n_used
+    status = np.where(found.converged, Status.CONVERGED, Status.NOT_CONVERGED)
+    status[used <= free] = Status.TOO_FEW_POINTS
+    status[used == 0] = Status.NO_DATA
+    good = status == Status.CONVERGED
+    value, covariance = found.z.copy(), found.covariance
+    value[:, family.times] = np.exp(value[:, family.times])
+    on_low, on_high = (found.z == edge for edge in family.log_box)
+    value = np.where(on_low, family.lower, np.where(on_high, family.upper, value))
+    unit = np.where(family.times, value, 1.0)
+    dof = used - free
+    if covariance_kind(config) == "scaled" and config.loss == "linear":
+        unit = unit * np.sqrt(found.chi2 / np.maximum(dof, 1))[:, None]
+    chosen = family.position
+    p = len(chosen)
+    row, column = np.tril_indices(p)
+    packed = covariance[:, chosen[row], chosen[column]] * unit[:, chosen[row]] * unit[:, chosen[column]]
+    diagonal = [pairs(k + 1) - 1 for k in range(p)]
+    rows["status"], rows["n_used"], rows["dof"], rows["evaluations"] = status, used, dof, found.evaluations
+    for name, content in (("value", value[:, chosen]), ("covariance", packed), ("stderr", np.sqrt(packed[:, diagonal]))):
+        rows[name] = np.where(good[:, None], content, np.nan)
+    rows["chi2"] = np.where(good, found.chi2, np.nan)

@@ -1,0 +1,90 @@
+"""What to distrust about fitted curves, from their results and their points; all curves at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xpcs_dask.config import FitConfig
+from xpcs_dask.fitting.layout import Flag, Status
+from xpcs_dask.fitting.models import Floats, Model
+from xpcs_dask.fitting.uncertainty import covariance_kind
+
+POOR = 1e-6
+"""Probability of a chi2 as large as this by chance, below which a fit is called poor."""
+DOMINANT = 0.25
+"""Share of the weight that one point may hold."""
+
+Bits = NDArray[np.uint32]
+
+
+def flags_of(
+    packed: NDArray[np.void],
+    x: Any,
+    y: Floats,
+    weight: Floats,
+    lower: Floats,
+    upper: Floats,
+    model: Model,
+    config: FitConfig,
+) -> Bits:
+    """Return the flags of every curve, those already in ``packed["flags"]`` included.
+
+    Parameters
+    ----------
+    packed : array of `layout.fit_dtype`, shape (n,)
+        Results; value, stderr, chi2, dof and status are read.
+    x : array
+        Abscissa; a relaxation time is compared with it only where its shape is ``(m,)``.
+    y, weight : array, shape (n, m)
+        Points and 1/sigma; 0 or not finite where a point was not used.
+    lower, upper : array, shape (p,)
+        The box of the fit.
+
+    Returns
+    -------
+    array of uint32, shape (n,)
+        Bits of `layout.Flag`.
+    """
+    fitted = packed["status"] == Status.CONVERGED
+    used = np.isfinite(y) & np.isfinite(weight) & (weight > 0)
+    value, stderr = packed["value"], packed["stderr"]
+    bound = (lower < upper) & ((value <= lower) | (value >= upper))
+    unknown = ((lower < upper) & ~bound & np.isnan(stderr)).any(axis=1) | _outside(value, x, used, model, lower, upper)
+    weight2 = np.where(used, weight, 0.0) ** 2
+    found = packed["flags"].astype(np.uint32)
+    for flag, where in (
+        (Flag.AT_BOUND, fitted & bound.any(axis=1)),
+        (Flag.UNIDENTIFIABLE, fitted & unknown),
+        (Flag.POOR_FIT, fitted & _poor(packed["chi2"], packed["dof"], config)),
+        (Flag.ONE_POINT_DOMINATES, fitted & (weight2.max(axis=1, initial=0.0) > DOMINANT * weight2.sum(axis=1))),
+        (Flag.POINTS_EXCLUDED, (np.isfinite(y) & ~used).any(axis=1)),
+    ):
+        found |= np.where(where, np.uint32(flag), np.uint32(0))
+    return found
+
+
+def _outside(
+    value: Floats, x: Any, used: NDArray[np.bool_], model: Model, lower: Floats, upper: Floats
+) -> NDArray[np.bool_]:
+    """Curves with a fitted relaxation time that is shorter than the first used delay or longer than the last."""
+    times = [k for k, p in enumerate(model.parameters) if p.relaxation_time and lower[k] < upper[k]]
+    if not times or np.shape(x) != used.shape[1:]:
+        return np.zeros(len(value), dtype=bool)
+    delay = np.asarray(x, dtype=np.float64)
+    counted = used & (delay > 0)
+    first = np.where(counted, delay, np.inf).min(axis=1, initial=np.inf)[:, None]
+    last = np.where(counted, delay, -np.inf).max(axis=1, initial=-np.inf)[:, None]
+    return ((value[:, times] < first) | (value[:, times] > last)).any(axis=1)
+
+
+def _poor(chi2: Floats, dof: NDArray[np.int32], config: FitConfig) -> NDArray[np.bool_]:
+    """Curves whose chi2 is improbably large; only errors that are taken as they are can tell."""
+    if covariance_kind(config) != "wald" or not config.absolute_sigma or config.errors == "none":
+        return np.zeros(len(chi2), dtype=bool)
+    from scipy.special import chdtrc
+
+    testable = (dof > 0) & np.isfinite(chi2)
+    return testable & (chdtrc(np.where(testable, dof, 1), np.where(testable, chi2, 0.0)) < POOR)

@@ -1,0 +1,61 @@
+"""A branch-free exponential that LLVM vectorises inside compiled loops.
+
+``math.exp`` is a scalar library call there (ten times slower). This one reduces the argument by Cody and Waite (Software
+Manual for the Elementary Functions, 1980), takes a polynomial of degree 11 and adds the exponent through the bits of the
+number. Relative error 8e-15; arguments are clamped to [-708, 709].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from xpcs_dask.fitting.kernel.compiled import rounding
+
+MAGIC = float.fromhex("0x1.8p52")
+LOG2_E = 1.4426950408889634
+LN2_HIGH = 6.93147180369123816490e-01
+LN2_LOW = 1.90821492927058770002e-10
+
+
+@intrinsic
+def _bits(_context: Any, _x: Any) -> Any:
+    def generate(_c: Any, builder: Any, _s: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.IntType(64))
+
+    return types.int64(types.float64), generate
+
+
+@intrinsic
+def _number(_context: Any, _x: Any) -> Any:
+    def generate(_c: Any, builder: Any, _s: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.DoubleType())
+
+    return types.float64(types.int64), generate
+
+
+@rounding
+def vexp(x):  # type: ignore[no-untyped-def]
+    """Exponential of x."""
+    x = min(max(x, -708.0), 709.0)
+    t = x * LOG2_E + MAGIC
+    k = t - MAGIC
+    r = x - k * LN2_HIGH
+    r = r - k * LN2_LOW
+    p = 1.0 / 39916800
+    p = p * r + 1.0 / 3628800
+    p = p * r + 1.0 / 362880
+    p = p * r + 1.0 / 40320
+    p = p * r + 1.0 / 5040
+    p = p * r + 1.0 / 720
+    p = p * r + 1.0 / 120
+    p = p * r + 1.0 / 24
+    p = p * r + 1.0 / 6
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
+    return _number(_bits(p) + (_bits(t) << np.int64(52)))

@@ -1,0 +1,104 @@
+"""What a fitted curve holds: one structured dtype per model and detail, and the codes in it.
+
+This is the only definition; kernels, results, stores and reports all read it. Raise `SCHEMA_VERSION` and write a
+migration in `xpcs_dask.results` when it changes.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from xpcs_dask.fitting.models import Model
+
+SCHEMA_VERSION = 1
+
+Detail: TypeAlias = Literal["core", "full"]
+
+
+class Status(IntEnum):
+    """How the fit of one curve ended; only `CONVERGED` comes with numbers."""
+
+    NOT_FITTED = 0
+    CONVERGED = 1
+    NO_DATA = 2
+    """No point could be used."""
+    TOO_FEW_POINTS = 3
+    """Fewer usable points than free parameters plus one."""
+    NOT_CONVERGED = 4
+    """No rung of the ladder ended in a minimum."""
+    MODEL_FAILED = 5
+    """The model raised, or was not finite at the start."""
+
+
+class Rung(IntEnum):
+    """Which attempt won."""
+
+    NONE = 0
+    COMPILED = 1
+    TWIN = 2
+    """The NumPy twin of the compiled kernel (no Numba installed)."""
+    STARTS = 3
+    """Compiled, from more starts."""
+    TRF = 4
+    LM = 5
+    EVOLUTION = 6
+
+
+class Flag(IntFlag):
+    """What to distrust about one curve; 0 means nothing was found."""
+
+    AT_BOUND = 1
+    """A free parameter ended on its bound; its error is NaN."""
+    UNIDENTIFIABLE = 2
+    """A relaxation time outside the used delays, no contrast, or a singular normal matrix."""
+    POOR_FIT = 4
+    """Reduced chi2 improbably large (p < 1e-6) with absolute errors."""
+    ONE_POINT_DOMINATES = 8
+    """One point holds more than a quarter of the weight."""
+    SECOND_COMPONENT_NOT_ESTABLISHED = 16
+    """A double fit whose second component is not significant (F < 10), or sits on a bound of its exponent."""
+    POINTS_EXCLUDED = 32
+    """At least one finite point was not used; see n_used."""
+    STARTS_DISAGREE = 64
+    """Two starts ended in different minima; the lower one is reported."""
+
+
+def flag_names(value: int) -> list[str]:
+    """Names of the set bits, lower case."""
+    return [f.name.lower() for f in Flag if value & f and f.name]
+
+
+def pairs(n_parameters: int) -> int:
+    """Length of a packed lower triangle."""
+    return n_parameters * (n_parameters + 1) // 2
+
+
+def fit_dtype(model: Model, detail: Detail = "core") -> np.dtype[np.void]:
+    """Structured dtype of one fitted curve.
+
+    ``core`` is what every result has (90 bytes for 4 parameters); ``full`` adds the covariance (packed lower triangle,
+    row by row) and the reduced chi2 and information criteria.
+    """
+    p = len(model.parameters)
+    fields: list[tuple[str, str, tuple[int, ...]]] = [
+        ("value", "<f8", (p,)),
+        ("stderr", "<f8", (p,)),
+        ("chi2", "<f8", ()),
+        ("dof", "<i4", ()),
+        ("n_used", "<i4", ()),
+        ("evaluations", "<i4", ()),
+        ("flags", "<u4", ()),
+        ("status", "i1", ()),
+        ("rung", "i1", ()),
+    ]
+    if detail == "full":
+        fields += [
+            ("covariance", "<f8", (pairs(p),)),
+            ("reduced_chi2", "<f8", ()),
+            ("aicc", "<f8", ()),
+            ("bic", "<f8", ()),
+        ]
+    return np.dtype(fields)

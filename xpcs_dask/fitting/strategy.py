@@ -1,0 +1,93 @@
+"""Which attempts, in what order, and which one to keep.
+
+The ladder: the compiled kernel, the same from more starts, then scipy's trust region, Levenberg-Marquardt and differential
+evolution. An answer is taken when it is a minimum, not because nothing raised; which rung it came from is recorded.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xpcs_dask.config import FitConfig
+from xpcs_dask.fitting.families import fit_family, has_kernel
+from xpcs_dask.fitting.flags import flags_of
+from xpcs_dask.fitting.generic import fit_generic
+from xpcs_dask.fitting.layout import Flag, Status
+from xpcs_dask.fitting.models import Floats, Model
+from xpcs_dask.fitting.uncertainty import aicc, bic, reduced_chi2
+
+ESTABLISHED = 10.0
+"""F of the second component below which it is not established (see docs/models)."""
+
+
+def fit_stack(
+    x: Floats,
+    y: Floats,
+    weight: Floats,
+    model: Model,
+    config: FitConfig,
+    lower: Floats,
+    upper: Floats,
+    start: Floats | None = None,
+) -> NDArray[np.void]:
+    """Fit every curve of a stack; a failed curve is a row of NaN with a status that says why.
+
+    Parameters
+    ----------
+    x : array
+        Abscissa shared by all curves: delays in s, shape ``(m,)``, or whatever a user's model takes.
+    y, weight : array, shape (n, m)
+        Curves and 1/sigma of their points; a weight of 0 means that the point is not used.
+    lower, upper : array, shape (p,)
+        The box; equal where a parameter is held.
+    start : array, shape (p,) or (n, p), optional
+        Where to start; tried beside the model's own starts.
+
+    Returns
+    -------
+    array of `layout.fit_dtype(model, "full")`, shape (n,)
+    """
+    if not has_kernel(model, x, lower, upper, config):
+        return fit_generic(x, y, weight, model, config, lower, upper, start)
+    rows, statistic, disagree = fit_family(x, y, weight, model, config, lower, upper, start)
+    for attempt in (_more_starts, fit_generic):
+        lost = np.flatnonzero(rows["status"] == Status.NOT_CONVERGED)
+        if not lost.size:
+            break
+        begin = start[lost] if start is not None and np.ndim(start) > 1 else start
+        spent = rows["evaluations"][lost]
+        rows[lost] = attempt(x, y[lost], weight[lost], model, config, lower, upper, begin)
+        rows["evaluations"][lost] += spent
+    n_free = int((lower < upper).sum())
+    rows["reduced_chi2"] = reduced_chi2(rows["chi2"], rows["dof"])
+    rows["aicc"] = aicc(rows["chi2"], n_free, rows["n_used"])
+    rows["bic"] = bic(rows["chi2"], n_free, rows["n_used"])
+    rows["flags"] = flags_of(rows, x, y, weight, lower, upper, model, config)
+    rows["flags"] |= np.where(disagree, np.uint32(Flag.STARTS_DISAGREE), np.uint32(0))
+    if model.family == "double":
+        rows["flags"] |= _second_component(rows, statistic, model, lower, upper)
+    return rows
+
+
+def _more_starts(
+    x: Floats,
+    y: Floats,
+    weight: Floats,
+    model: Model,
+    config: FitConfig,
+    lower: Floats,
+    upper: Floats,
+    start: Floats | None,
+) -> NDArray[np.void]:
+    return fit_family(x, y, weight, model, config, lower, upper, start, more=True)[0]
+
+
+def _second_component(
+    rows: NDArray[np.void], statistic: Floats, model: Model, lower: Floats, upper: Floats
+) -> NDArray[np.uint32]:
+    """Flag double fits whose second component is not significant, or is a spike at a bound of its exponent."""
+    stretches = [k for k, name in enumerate(model.names) if name.startswith("stretch") and lower[k] < upper[k]]
+    at_bound = ((rows["value"] <= lower) | (rows["value"] >= upper))[:, stretches].any(axis=1)
+    weak = (rows["status"] == Status.CONVERGED) & ((statistic < ESTABLISHED) | at_bound)
+    return np.where(weak, np.uint32(Flag.SECOND_COMPONENT_NOT_ESTABLISHED), np.uint32(0))

@@ -1,0 +1,146 @@
+"""`open_g2`: result files in, one lazy Dataset out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import xarray as xr
+
+from xpcs_dask.errors import ConfigError, FileRejected, MismatchError, NoUsableInputError
+from xpcs_dask.io.formats import READERS, identify, reader
+from xpcs_dask.io.lazy import curves
+from xpcs_dask.io.reader import FileInfo
+from xpcs_dask.io.schema import SCALARS
+from xpcs_dask.io.series import Series, common, group, provenance, to_dataset
+from xpcs_dask.io.sources import Source, list_files
+
+OnError: TypeAlias = Literal["raise", "skip"]
+OnMismatch: TypeAlias = Literal["raise", "split"]
+
+
+def open_g2(
+    source: Source,
+    *,
+    format: str | None = None,
+    chunks: int | Literal["auto"] | None = "auto",
+    include: Sequence[str] = (),
+    on_mismatch: OnMismatch = "raise",
+    on_error: OnError = "raise",
+) -> xr.Dataset | xr.DataTree:
+    """Open result files as one Dataset of g2 curves over (file, qbin, delay).
+
+    Each file is opened once, briefly, for everything but g2; g2 and its errors are read when they are computed, many
+    files in one task. A single file gives a `file` dimension of length 1.
+
+    Parameters
+    ----------
+    source : path, glob or folder, or a list of these
+        Files are put in natural order of their paths. Of a folder, the files that end like result files are taken.
+    format : str, optional
+        Name of the format; found from the content of each file if not given.
+    chunks : int, "auto" or None
+        Files per block; "auto" makes blocks of about 8 MB in float64; None reads now, into NumPy arrays.
+    include : sequence of str
+        Further numbers per file to read as coordinates (names in `io.schema.SCALARS`); NaN where a file lacks one.
+    on_mismatch : "raise" or "split"
+        What to do if files differ in q-map, frame time or delay grid. Grids of which one is the start of the other are
+        the same: the shorter is padded with NaN. "split" returns a DataTree with one group a q-map and delay grid.
+    on_error : "raise" or "skip"
+        What to do with a file that cannot be used. "skip" lists it in the attribute `rejected`, a JSON list of
+        ``{"file", "reason"}``.
+
+    Returns
+    -------
+    xarray.Dataset or xarray.DataTree
+        `g2`, `g2_err` float32 as stored; coordinates and units in `io.schema.VARIABLES`. A DataTree if and only if
+        `on_mismatch` is "split", with children group_0, group_1, ...
+
+    Raises
+    ------
+    FileRejected
+        The first file that cannot be used, with the reason, if `on_error` is "raise".
+    MismatchError
+        Files do not make one series and `on_mismatch` is "raise".
+    NoUsableInputError
+        Nothing is left to read.
+    ConfigError
+        An argument has an unknown value.
+
+    Examples
+    --------
+    >>> data = open_g2("results/*_results.hdf", on_error="skip")  # doctest: +SKIP
+    >>> data.g2.sel(qbin=3).isel(file=0).compute()  # doctest: +SKIP
+    """
+    check_arguments(chunks, include, on_mismatch, on_error)
+    infos, notes = read_all(source, format, include, on_error)
+
+    def dataset(series: Series) -> xr.Dataset:
+        return to_dataset(series, *curves(series.infos, series.longest.shape, chunks), include)
+
+    if on_mismatch == "split":
+        groups = {f"group_{i}": dataset(series).assign_attrs(common(series)) for i, series in enumerate(group(infos))}
+        return xr.DataTree.from_dict({"/": xr.Dataset(attrs=notes), **groups})
+    return dataset(one_series(infos)).assign_attrs(notes)
+
+
+def read_all(
+    source: Source, format: str | None, include: Sequence[str], on_error: OnError
+) -> tuple[list[FileInfo], dict[str, str]]:
+    """Ask the files of `source`, in natural order; return what they tell, and attributes that list the rejected."""
+    suffixes = sorted({end for name in ([format] if format else READERS) for end in reader(name).SUFFIXES})
+    sources = [os.fspath(item) for item in ([source] if isinstance(source, str | os.PathLike) else source)]
+    files, rejected = list_files(sources, suffixes)
+    if rejected and files and on_error == "raise":
+        raise rejected[0]
+    infos: list[FileInfo] = []
+    # One after the other: HDF5 has one lock for all threads of a process, and threads were measured to be slower.
+    for path in files:
+        try:
+            infos.append(reader(format or identify(path)).read_meta(path, {"temperature", *include}))
+        except FileRejected as error:
+            if on_error == "raise":
+                raise
+            rejected.append(error)
+    if not infos:
+        raise NoUsableInputError(_nothing(sources, rejected))
+    listed = json.dumps([{"file": error.path, "reason": error.reason} for error in rejected], ensure_ascii=False)
+    return infos, provenance(infos) | {"rejected": listed}
+
+
+def one_series(infos: Sequence[FileInfo]) -> Series:
+    """All files as one series, or `MismatchError` that names those that do not belong."""
+    first, *others = group(infos)
+    if others:
+        strangers = [info for series in others for info in series.infos]
+        what = first.difference(strangers[0])
+        named = [info.path for info in strangers if first.difference(info) == what]
+        raise MismatchError(what, first.infos[0].path, named)
+    return first
+
+
+def check_arguments(
+    chunks: Any = None, include: Sequence[str] = (), on_mismatch: str = "raise", on_error: str = "raise"
+) -> None:
+    """Raise `ConfigError` that names the argument and what it may be."""
+    if not (chunks is None or chunks == "auto" or (isinstance(chunks, int) and chunks >= 1)):
+        raise ConfigError(f"chunks: {chunks!r} is none of a number of files from 1, 'auto' and None")
+    if isinstance(include, str) or (strange := [name for name in include if name not in SCALARS]):
+        named = repr(include) if isinstance(include, str) else ", ".join(map(repr, strange))
+        raise ConfigError(f"include: {named} cannot be read; give a list of {', '.join(SCALARS)}")
+    for name, value, known in (
+        ("on_mismatch", on_mismatch, ("raise", "split")),
+        ("on_error", on_error, ("raise", "skip")),
+    ):
+        if value not in known:
+            raise ConfigError(f"{name}: {value!r} is neither '{known[0]}' nor '{known[1]}'")
+
+
+def _nothing(sources: Sequence[str], rejected: Sequence[FileRejected]) -> str:
+    """Say in one line what was searched, and why nothing of it can be used."""
+    shown = "; ".join(str(error) for error in rejected[:3])
+    more = f"; and {len(rejected) - 3} more" if len(rejected) > 3 else ""
+    searched = ", ".join(sources[:3]) + (f" and {len(sources) - 3} more" if len(sources) > 3 else "")
+    return f"no usable file in {searched}: {shown}{more}"

@@ -1,0 +1,17 @@
+"""Packed columns to a labelled Dataset and back from disk: names, units, codes, provenance, stores."""
+
+from xpcs_dask.results.label import covariance_matrix, label, label_quality
+from xpcs_dask.results.provenance import provenance
+from xpcs_dask.results.store import MIGRATIONS, open_results, save
+from xpcs_dask.results.summary import summary
+
+__all__ = [
+    "MIGRATIONS",
+    "covariance_matrix",
+    "label",
+    "label_quality",
+    "open_results",
+    "provenance",
+    "save",
+    "summary",
+]
