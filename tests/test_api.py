@@ -149,7 +149,8 @@ def test_errors_that_are_missing_or_superfluous():
 
 
 def test_no_errors_means_scaled_covariance():
-    assert xd.fit(DATA, errors="none").attrs["covariance_kind"] == "scaled"
+    attrs = xd.fit(DATA, errors="none").attrs
+    assert (attrs["covariance_kind"], json.loads(attrs["config"])["absolute_sigma"]) == ("scaled", False)
     with pytest.raises(ConfigError, match="wald"):
         xd.fit(DATA, errors="none", covariance="wald")
 

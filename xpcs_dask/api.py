@@ -231,6 +231,8 @@ def _check(data: Any, config: FitConfig) -> None:
         raise ConfigError(f"delays must be in s, but the coordinate says units='{unit}'; convert them first")
     if config.errors == "quoted" and "g2_err" not in data:
         raise ConfigError("errors: the data have no g2_err; give errors='none' to weigh all points equally")
+    if config.errors == "quoted" and "error_kind" in data.coords and (data["error_kind"] == "none").all():
+        raise ConfigError("errors: the files hold no errors of g2; give errors='none' to weigh all points equally")
 
 
 def _operands(data: xr.Dataset) -> tuple[Named, Named | None, Named | None]:

@@ -44,7 +44,7 @@ class UnknownParameterError(ConfigError):
         return f"model '{self.model}' has no parameter '{self.name}'; it has {', '.join(self.known)}"
 
 
-class FileRejected(XpcsError, ValueError):  # noqa: N818 - it reads as what happened to the file
+class FileRejected(XpcsError, ValueError):
     """One input file cannot be used; the others of the same call can."""
 
     exit_code = 3

@@ -1,9 +1,9 @@
 """Accuracy and speed beside scipy, lmfit and xarray: ``python -m tests.benchmarks``.
 
 All methods run in one process, one thread, in turn: every round times each of them once, so a busy machine slows them
-alike. CPU time a curve (median of the rounds), its ratio to scipy's curve_fit, and the share of curves whose objective is
-within 1e-6 of the best known one: the lowest of all methods here and of many random starts of scipy with exact Jacobian
-and tight tolerances.
+alike. CPU time a curve (median of the rounds), its ratio to scipy's curve_fit, and the share of curves whose objective
+is within 1e-6 of the best known one: the lowest of all methods here and of many random starts of scipy with exact
+Jacobian and tight tolerances.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import sys
 import time
 from pathlib import Path
 
-os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"})
+os.environ.update(
+    {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+)
 
 import numpy as np
 
@@ -91,7 +93,8 @@ def race(data: BenchSet, entries: dict[str, methods.Fit], few: int, rounds: int,
 
 def show(title: str, rows: list[dict]) -> None:
     """Print one table."""
-    print(f"\n{title}\n| method | us/curve (CPU, median) | x faster | within 1e-6 of best | failed |\n|---|---|---|---|---|")
+    print(f"\n{title}\n| method | us/curve (CPU, median) | x faster | within 1e-6 of best | failed |")
+    print("|---|---|---|---|---|")
     for r in rows:
         print(
             f"| {r['method']} | {r['us_per_curve']:.2f} | {r['times_faster']:.1f} | {r['within_1e-6']:.4f} "

@@ -33,18 +33,19 @@ def random_starts(data: BenchSet, j: int, starts: int, loss: str = "linear", see
 
     best = np.inf
     for _ in range(starts):
-        found = least_squares(
-            lambda z: (y - model.evaluate(x, *theta(z))) / sigma,
-            rng.uniform(*inside),
-            lambda z: -model.jacobian(x, *theta(z)) * np.where(times, theta(z), 1) / sigma[:, None],
-            (low, high),
-            x_scale="jac",
-            loss=loss,
-            ftol=1e-13,
-            xtol=1e-13,
-            gtol=1e-13,
-            max_nfev=1000,
-        )
+        with np.errstate(all="ignore"):
+            found = least_squares(
+                lambda z: (y - model.evaluate(x, *theta(z))) / sigma,
+                rng.uniform(*inside),
+                lambda z: -model.jacobian(x, *theta(z)) * np.where(times, theta(z), 1) / sigma[:, None],
+                (low, high),
+                x_scale="jac",
+                loss=loss,
+                ftol=1e-13,
+                xtol=1e-13,
+                gtol=1e-13,
+                max_nfev=1000,
+            )
         best = min(best, 2 * found.cost)
     return best
 

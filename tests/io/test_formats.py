@@ -9,7 +9,8 @@ import pytest
 
 from xpcs_dask.errors import ConfigError, FileRejected
 from xpcs_dask.io import formats
-from xpcs_dask.io.formats import identify, reader
+from xpcs_dask.io.formats import READERS, check_told, identify, reader, suffixes
+from xpcs_dask.io.reader import Told
 
 
 def test_identify_by_content(tmp_path: Path) -> None:
@@ -50,3 +51,20 @@ def test_reader_by_name() -> None:
     assert reader("aps_nexus").SUFFIXES
     with pytest.raises(ConfigError, match=r"format: 'spec' is not known; known are aps_nexus"):
         reader("spec")
+
+
+def test_a_folder_stands_for_tables_only_if_they_are_asked_for() -> None:
+    assert {".hdf", ".h5", ".nxs", "_cf.dat"} <= set(suffixes())
+    assert not {".csv", ".npz", ".dat"} & set(suffixes())
+    assert suffixes("table") == (".csv", ".npz")
+
+
+def test_what_a_format_tells_by_itself_cannot_be_told() -> None:
+    for name, known in READERS.items():
+        for option in ("entry", "delay_unit", "q_unit"):
+            if option in known.OPTIONS:
+                check_told("a", name, Told(**{option: "s"}))
+            else:
+                with pytest.raises(FileRejected, match=f"a: {option}= does not apply to a file of format {name}"):
+                    check_told("a", name, Told(**{option: "s"}))
+    check_told("a", "aps_nexus", Told())

@@ -392,3 +392,42 @@ def test_real_series() -> None:
     assert [child.sizes["file"] for child in tree.children.values()] == [3, 1]
     with pytest.raises(MismatchError, match=r"q-map of .*E0173"):
         open_g2(folder)
+
+
+def table(path: Path, zero: bool = False) -> Path:
+    path.write_text(("0,9,9\n" if zero else "") + "1,1.3,0.1\n2,1.2,0.1\n4,1.1,0.1\n")
+    return path
+
+
+def test_units_are_told(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv")
+    with pytest.raises(NoUsableInputError, match="it does not state the unit of its delays; tell it with delay_unit="):
+        open_g2(path, on_error="skip")
+    data = dataset(path, delay_unit="ms")
+    np.testing.assert_allclose(data.delay, [1e-3, 2e-3, 4e-3], rtol=1e-12)
+    assert np.isnan(data.q).all()
+    np.testing.assert_array_equal(data.g2[0, 0].values, np.array([1.3, 1.2, 1.1], "f4"))
+    xr.testing.assert_identical(xr.open_dataset(path, engine="xpcs", delay_unit="ms").load(), data.compute())
+    for option, unit in (("delay_unit", "frames"), ("q_unit", "pixel")):
+        with pytest.raises(ConfigError, match=f"{option}: '{unit}' is not known; known are"):
+            open_g2(path, **{option: unit})
+    with pytest.raises(FileRejected, match="delay_unit= does not apply to a file of format aps_nexus; leave it out"):
+        open_g2(carried(PLAIN), delay_unit="s")
+
+
+def test_notes_name_the_file(tmp_path: Path) -> None:
+    files = [table(tmp_path / "a.csv"), table(tmp_path / "b.csv", zero=True)]
+    data = dataset(files, delay_unit="s")
+    assert json.loads(data.attrs["notes"]) == [
+        {"file": str(files[1]), "note": "delay 0 is left out: it holds the shot noise"}
+    ]
+    assert (data.g2 < 2).all()
+    assert dataset(carried(PLAIN)).attrs["notes"] == "[]"
+
+
+def test_error_kind(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("1,1.3\n2,1.2\n4,1.1\n")
+    data = dataset([table(tmp_path / "a.csv"), tmp_path / "c.csv"], delay_unit="s")
+    assert data.error_kind.values.tolist() == ["quoted", "none"]
+    np.testing.assert_array_equal(np.isnan(data.g2_err).all(["qbin", "delay"]), [False, True])
+    assert dataset(carried(PLAIN)).error_kind.values.tolist() == ["quoted"]

@@ -46,6 +46,13 @@ def test_refused_whatever_the_format(changed: dict, reason: str) -> None:
         info(**changed)
 
 
+def test_q_may_be_unknown_but_not_here_and_there() -> None:
+    assert np.isnan(info(q=[np.nan] * 3).q).all()
+    for q in ([np.inf] * 3, [np.nan, np.nan, np.inf]):
+        with pytest.raises(FileRejected, match="q of bin 1 is not a number"):
+            info(q=q)
+
+
 def test_size_comes_from_the_file_system(tmp_path: Path) -> None:
     path = aps_file.write(tmp_path / "a.hdf")
     assert info(path=str(path), size=-1).size == path.stat().st_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -55,37 +56,36 @@ def info(
 
 def describe_files(paths: Sequence[str]) -> list[Description]:
     """Look into every file that `paths` name; a file that cannot be read is listed with its reason."""
-    from xpcs_dask.io.formats import READERS
+    from xpcs_dask.io.formats import suffixes
     from xpcs_dask.io.sources import list_files
 
-    suffixes = sorted({end for known in READERS.values() for end in known.SUFFIXES})
-    files, rejected = list_files(list(paths), suffixes)
+    files, rejected = list_files(list(paths), suffixes())
     return [describe(path) for path in files] + [Description(file=bad.path, reason=bad.reason) for bad in rejected]
 
 
 def describe(path: str) -> Description:
     """Describe one file; never raises for what is wrong with it."""
-    import math
-
-    from xpcs_dask.errors import FileRejected
-    from xpcs_dask.io.formats import identify, reader
+    from xpcs_dask.errors import FileRejected, XpcsError
+    from xpcs_dask.io.formats import identify
+    from xpcs_dask.io.open import open_g2
 
     name, holds = "", tuple[str, ...]()
     try:
         name = identify(path)
-        holds = contents(path)
-        meta = reader(name).read_meta(path)
-    except FileRejected as rejected:
-        return Description(file=path, format=name, holds=holds, reason=rejected.reason)
-    curves, delays = meta.shape
+        holds = contents(path) if name == "aps_nexus" else ("multi-tau",)
+        data = open_g2(path)
+    except XpcsError as error:
+        reason = error.reason if isinstance(error, FileRejected) else str(error)
+        return Description(file=path, format=name, holds=holds, reason=reason)
+    frame_time, frames = (float(data[what].to_numpy()[0]) for what in ("frame_time", "frames"))
     return Description(
         file=path,
         format=name,
-        curves=curves,
-        delays=delays,
-        q_range=(float(meta.q.min()), float(meta.q.max())),
-        frame_time=None if math.isnan(meta.frame_time) else float(meta.frame_time),
-        frames=None if math.isnan(meta.frames) else int(meta.frames),
+        curves=data["g2"].sizes["qbin"],
+        delays=data["g2"].sizes["delay"],
+        q_range=(float(data["q"].min()), float(data["q"].max())),
+        frame_time=None if math.isnan(frame_time) else frame_time,
+        frames=None if math.isnan(frames) else int(frames),
         holds=holds,
     )
 

@@ -192,10 +192,12 @@ def _points(y: ArrayLike, sigma: ArrayLike | None) -> tuple[Floats, Floats]:
         error = np.broadcast_to(error, values.shape)
     except ValueError:
         raise ConfigError(f"sigma of shape {error.shape} does not fit y of shape {values.shape}") from None
-    usable = np.isfinite(values) & np.isfinite(error) & (error > 0)
     with np.errstate(divide="ignore", over="ignore"):
-        weight = np.where(usable, 1.0 / np.where(usable, error, 1.0), 0.0)
-    return values, np.where(np.isfinite(weight), weight, 0.0)
+        weight = np.divide(1.0, error)
+    # Comparisons with NaN are False, 1/inf is 0 and 1/0 is inf: a finite weight above 0 is a usable error.
+    usable = (weight > 0) & (weight < np.inf) & (np.abs(values) < np.inf)
+    np.copyto(weight, 0.0, where=~usable)
+    return values, weight
 
 
 def _abscissa(x: ArrayLike, model: Model, m: int) -> Any:

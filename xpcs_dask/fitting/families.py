@@ -119,7 +119,11 @@ def fit_family(
     n = len(y)
     rows = np.zeros(n, dtype=fit_dtype(model, "full"))
     statistic, disagree = np.full(n, np.inf), np.zeros(n, dtype=np.bool_)
-    given = None if start is None else np.broadcast_to(family.z(np.asarray(start, dtype=np.float64)), (n, len(family.lower)))
+    given = (
+        None
+        if start is None
+        else np.broadcast_to(family.z(np.asarray(start, dtype=np.float64)), (n, len(family.lower)))
+    )
     compiled = numba_found()
     for first in range(0, n, BLOCK):
         part = slice(first, min(first + BLOCK, n))
@@ -127,7 +131,9 @@ def fit_family(
         _pack(rows[part], family, found, config)
         statistic[part], disagree[part] = found.f_statistic, found.disagree
     rows["rung"][:] = np.where(
-        rows["status"] == Status.CONVERGED, (Rung.STARTS if more else Rung.COMPILED) if compiled else Rung.TWIN, Rung.NONE
+        rows["status"] == Status.CONVERGED,
+        (Rung.STARTS if more else Rung.COMPILED) if compiled else Rung.TWIN,
+        Rung.NONE,
     )
     return rows, statistic, disagree
 
@@ -174,6 +180,10 @@ def _pack(rows: NDArray[np.void], family: Family, found: KernelFit, config: FitC
     packed = covariance[:, chosen[row], chosen[column]] * unit[:, chosen[row]] * unit[:, chosen[column]]
     diagonal = [pairs(k + 1) - 1 for k in range(p)]
     rows["status"], rows["n_used"], rows["dof"], rows["evaluations"] = status, used, dof, found.evaluations
-    for name, content in (("value", value[:, chosen]), ("covariance", packed), ("stderr", np.sqrt(packed[:, diagonal]))):
+    for name, content in (
+        ("value", value[:, chosen]),
+        ("covariance", packed),
+        ("stderr", np.sqrt(packed[:, diagonal])),
+    ):
         rows[name] = np.where(good[:, None], content, np.nan)
     rows["chi2"] = np.where(good, found.chi2, np.nan)

@@ -39,7 +39,7 @@ def flags_of(
     x : array
         Abscissa; a relaxation time is compared with it only where its shape is ``(m,)``.
     y, weight : array, shape (n, m)
-        Points and 1/sigma; 0 or not finite where a point was not used.
+        Points and 1/sigma; the weight is finite, and 0 where a point was not used (a point that is NaN never is).
     lower, upper : array, shape (p,)
         The box of the fit.
 
@@ -49,18 +49,19 @@ def flags_of(
         Bits of `layout.Flag`.
     """
     fitted = packed["status"] == Status.CONVERGED
-    used = np.isfinite(y) & np.isfinite(weight) & (weight > 0)
+    used = weight > 0
     value, stderr = packed["value"], packed["stderr"]
     bound = (lower < upper) & ((value <= lower) | (value >= upper))
     unknown = ((lower < upper) & ~bound & np.isnan(stderr)).any(axis=1) | _outside(value, x, used, model, lower, upper)
-    weight2 = np.where(used, weight, 0.0) ** 2
+    dominant = weight.max(axis=1, initial=0.0) ** 2 > DOMINANT * np.einsum("ij,ij->i", weight, weight)
+    excluded = np.count_nonzero(np.isfinite(y), axis=1) > np.count_nonzero(used, axis=1)
     found = packed["flags"].astype(np.uint32)
     for flag, where in (
         (Flag.AT_BOUND, fitted & bound.any(axis=1)),
         (Flag.UNIDENTIFIABLE, fitted & unknown),
         (Flag.POOR_FIT, fitted & _poor(packed["chi2"], packed["dof"], config)),
-        (Flag.ONE_POINT_DOMINATES, fitted & (weight2.max(axis=1, initial=0.0) > DOMINANT * weight2.sum(axis=1))),
-        (Flag.POINTS_EXCLUDED, (np.isfinite(y) & ~used).any(axis=1)),
+        (Flag.ONE_POINT_DOMINATES, fitted & dominant),
+        (Flag.POINTS_EXCLUDED, excluded),
     ):
         found |= np.where(where, np.uint32(flag), np.uint32(0))
     return found
@@ -74,9 +75,14 @@ def _outside(
     if not times or np.shape(x) != used.shape[1:]:
         return np.zeros(len(value), dtype=bool)
     delay = np.asarray(x, dtype=np.float64)
-    counted = used & (delay > 0)
-    first = np.where(counted, delay, np.inf).min(axis=1, initial=np.inf)[:, None]
-    last = np.where(counted, delay, -np.inf).max(axis=1, initial=-np.inf)[:, None]
+    order = np.argsort(delay, kind="stable")
+    order = order[delay[order] > 0]
+    if not order.size:
+        return np.zeros(len(value), dtype=bool)
+    counted = used if order.size == delay.size and (order[1:] > order[:-1]).all() else used[:, order]
+    delay = delay[order]
+    first = delay[counted.argmax(axis=1)][:, None]
+    last = delay[order.size - 1 - counted[:, ::-1].argmax(axis=1)][:, None]
     return ((value[:, times] < first) | (value[:, times] > last)).any(axis=1)
 
 
@@ -86,5 +92,8 @@ def _poor(chi2: Floats, dof: NDArray[np.int32], config: FitConfig) -> NDArray[np
         return np.zeros(len(chi2), dtype=bool)
     from scipy.special import chdtrc
 
-    testable = (dof > 0) & np.isfinite(chi2)
-    return testable & (chdtrc(np.where(testable, dof, 1), np.where(testable, chi2, 0.0)) < POOR)
+    # no chi2 within three standard deviations of its mean is improbable: the exact tail is for the others
+    high = np.flatnonzero((dof > 0) & np.isfinite(chi2) & (chi2 > dof + 3.0 * np.sqrt(2.0 * np.maximum(dof, 0))))
+    poor = np.zeros(len(chi2), dtype=bool)
+    poor[high] = chdtrc(dof[high], chi2[high]) < POOR
+    return poor

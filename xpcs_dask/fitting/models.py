@@ -32,7 +32,7 @@ class Parameter:
     upper: float = np.inf
     """Default upper bound; for a relaxation time, times the last delay."""
     relaxation_time: bool = False
-    """True: bounds scale with the delay grid, the fit runs in its logarithm, and outside the delays it means nothing."""
+    """True: bounds scale with the delays, the fit runs in its logarithm, and outside the delays it means nothing."""
     description: str = ""
 
 
@@ -127,7 +127,7 @@ class Model:
             parameters = _argument_names(function)
         records = tuple(p if isinstance(p, Parameter) else Parameter(name=p) for p in parameters)
         return cls(
-            name=name or getattr(function, "__name__", "user"),
+            name=name or str(getattr(function, "__name__", "user")),
             formula=f"user function {getattr(function, '__name__', repr(function))}",
             parameters=records,
             evaluate=function,
@@ -268,4 +268,3 @@ def resolve(model: str | Model | Evaluate, *, jac: Evaluate | None = None) -> Mo
         return MODELS[model]
     except KeyError:
         raise ConfigError(f"unknown model '{model}'; known models are {', '.join(MODELS)}") from None
-

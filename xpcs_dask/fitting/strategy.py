@@ -1,7 +1,8 @@
 """Which attempts, in what order, and which one to keep.
 
-The ladder: the compiled kernel, the same from more starts, then scipy's trust region, Levenberg-Marquardt and differential
-evolution. An answer is taken when it is a minimum, not because nothing raised; which rung it came from is recorded.
+The ladder: the compiled kernel, the same from more starts, then scipy's trust region, Levenberg-Marquardt and
+differential evolution. An answer is taken when it is a minimum, not because nothing raised; which rung it came from is
+recorded.
 """
 
 from __future__ import annotations

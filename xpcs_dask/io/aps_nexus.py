@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from xpcs_dask.io.counting import nested_bins, pair_rate, schedule
 from xpcs_dask.io.hdf5 import ResultFile, fingerprint, is_hdf5, open_hdf5
-from xpcs_dask.io.reader import MOST_POINTS, Curves, FileInfo, Floats, hash_curves
+from xpcs_dask.io.reader import MOST_POINTS, NOTHING, Curves, FileInfo, Floats, Told, hash_curves
 from xpcs_dask.io.schema import APS, APS_SCALARS, DEGREES, PER_ANGSTROM
 
 NAME = "aps_nexus"
 SUFFIXES: tuple[str, ...] = (".hdf", ".h5", ".hdf5", ".nxs")
+OPTIONS: tuple[str, ...] = ()
 
 
 def sniff(path: str) -> bool:
@@ -27,7 +28,7 @@ def sniff(path: str) -> bool:
         return any(isinstance(file.find(group), h5py.Group) for group in (APS.multitau, APS.twotime))
 
 
-def read_meta(path: str, include: Collection[str] = ()) -> FileInfo:
+def read_meta(path: str, include: Collection[str] = (), told: Told = NOTHING) -> FileInfo:
     """All but g2; see `io.reader.Reader`."""
     with open_hdf5(path) as file:
         frames_delay = _delays(file)

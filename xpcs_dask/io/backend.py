@@ -12,10 +12,10 @@ from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
 from xpcs_dask.errors import FileRejected
-from xpcs_dask.io.formats import READERS, identify
+from xpcs_dask.io.formats import identify, suffixes
 from xpcs_dask.io.lazy import files_per_block, read_block, stored_curves
 from xpcs_dask.io.open import OnError, check_arguments, one_series, read_all
-from xpcs_dask.io.reader import Curves
+from xpcs_dask.io.reader import Curves, Told
 from xpcs_dask.io.series import Series, to_dataset
 from xpcs_dask.io.sources import Source
 
@@ -27,7 +27,16 @@ class XpcsBackend(BackendEntrypoint):
     """
 
     description = "g2 curves of XPCS result files (APS 8-ID-I NeXus and others)"
-    open_dataset_parameters = ("filename_or_obj", "drop_variables", "format", "include", "on_error")
+    open_dataset_parameters = (
+        "filename_or_obj",
+        "drop_variables",
+        "format",
+        "include",
+        "on_error",
+        "entry",
+        "delay_unit",
+        "q_unit",
+    )
 
     def open_dataset(  # type: ignore[override]  # its own arguments are those of open_g2
         self,
@@ -37,10 +46,14 @@ class XpcsBackend(BackendEntrypoint):
         format: str | None = None,
         include: Sequence[str] = (),
         on_error: OnError = "raise",
+        entry: str = "",
+        delay_unit: str = "",
+        q_unit: str = "",
     ) -> xr.Dataset:
         """Open what `open_g2` opens, as one series; the arguments mean what they mean there."""
-        check_arguments(include=include, on_error=on_error)
-        infos, notes = read_all(filename_or_obj, format, include, on_error)
+        told = Told(entry, delay_unit, q_unit)
+        check_arguments(include=include, on_error=on_error, told=told)
+        infos, notes = read_all(filename_or_obj, format, include, on_error, told)
         series = one_series(infos)
         nq, nt = series.longest.shape
         chunks = {"file": min(files_per_block((nq, nt)), len(infos)), "qbin": nq, "delay": nt}
@@ -54,8 +67,7 @@ class XpcsBackend(BackendEntrypoint):
         if not isinstance(filename_or_obj, str | os.PathLike):
             return False
         path = os.fspath(filename_or_obj)
-        suffixes = tuple(end for reader in READERS.values() for end in reader.SUFFIXES)
-        if not path.lower().endswith(suffixes):
+        if not path.lower().endswith(suffixes()):
             return False
         try:
             return bool(identify(path))

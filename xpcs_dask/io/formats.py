@@ -7,11 +7,18 @@ import os
 import stat
 
 from xpcs_dask.errors import ConfigError, FileRejected
-from xpcs_dask.io import aps_nexus, hdf5
-from xpcs_dask.io.reader import Reader
+from xpcs_dask.io import aps_legacy, aps_nexus, dynamix, esrf_dahu, esrf_id02, hdf5, nxxpcs, pychx, table
+from xpcs_dask.io.reader import Reader, Told
 
 READERS: dict[str, Reader] = {
     "aps_nexus": aps_nexus,
+    "aps_legacy": aps_legacy,
+    "esrf_id02": esrf_id02,
+    "esrf_dahu": esrf_dahu,
+    "pychx": pychx,
+    "nxxpcs": nxxpcs,
+    "dynamix": dynamix,
+    "table": table,
 }
 """Asked in this order whether a file is theirs."""
 
@@ -21,6 +28,19 @@ def reader(name: str) -> Reader:
     if name not in READERS:
         raise ConfigError(f"format: '{name}' is not known; known are {', '.join(READERS)}")
     return READERS[name]
+
+
+def suffixes(name: str | None = None) -> tuple[str, ...]:
+    """Return endings of files that a folder stands for; of tables only if that is `name`: any program writes .csv."""
+    names = [name] if name else [known for known in READERS if known != "table"]
+    return tuple(sorted({end for known in names for end in reader(known).SUFFIXES}))
+
+
+def check_told(path: str, name: str, told: Told) -> None:
+    """Refuse a file of format `name` if the user tells something about it that the format tells by itself."""
+    for option in ("entry", "delay_unit", "q_unit"):
+        if getattr(told, option) and option not in reader(name).OPTIONS:
+            raise FileRejected(path, f"{option}= does not apply to a file of format {name}; leave it out")
 
 
 def identify(path: str) -> str:

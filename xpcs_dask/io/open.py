@@ -10,12 +10,13 @@ from typing import Any, Literal, TypeAlias
 import xarray as xr
 
 from xpcs_dask.errors import ConfigError, FileRejected, MismatchError, NoUsableInputError
-from xpcs_dask.io.formats import READERS, identify, reader
+from xpcs_dask.io.formats import check_told, identify, reader, suffixes
 from xpcs_dask.io.lazy import curves
-from xpcs_dask.io.reader import FileInfo
+from xpcs_dask.io.reader import NOTHING, FileInfo, Told
 from xpcs_dask.io.schema import SCALARS
 from xpcs_dask.io.series import Series, common, group, provenance, to_dataset
 from xpcs_dask.io.sources import Source, list_files
+from xpcs_dask.io.units import OPTIONS, SHOWN, factor
 
 OnError: TypeAlias = Literal["raise", "skip"]
 OnMismatch: TypeAlias = Literal["raise", "split"]
@@ -29,6 +30,9 @@ def open_g2(
     include: Sequence[str] = (),
     on_mismatch: OnMismatch = "raise",
     on_error: OnError = "raise",
+    entry: str = "",
+    delay_unit: str = "",
+    q_unit: str = "",
 ) -> xr.Dataset | xr.DataTree:
     """Open result files as one Dataset of g2 curves over (file, qbin, delay).
 
@@ -51,6 +55,12 @@ def open_g2(
     on_error : "raise" or "skip"
         What to do with a file that cannot be used. "skip" lists it in the attribute `rejected`, a JSON list of
         ``{"file", "reason"}``.
+    entry : str
+        Which result to read from files that hold several, such as a key of ESRF ID02. Without it the first is read, and
+        the attribute `notes` says so: a JSON list of ``{"file", "note"}``.
+    delay_unit, q_unit : str
+        Units of tables that do not state them, such as "ms" and "1/nm"; the Dataset has s and 1/angstrom. A file that
+        states its units, or whose format does, is refused if it is told others.
 
     Returns
     -------
@@ -74,8 +84,9 @@ def open_g2(
     >>> data = open_g2("results/*_results.hdf", on_error="skip")  # doctest: +SKIP
     >>> data.g2.sel(qbin=3).isel(file=0).compute()  # doctest: +SKIP
     """
-    check_arguments(chunks, include, on_mismatch, on_error)
-    infos, notes = read_all(source, format, include, on_error)
+    told = Told(entry, delay_unit, q_unit)
+    check_arguments(chunks, include, on_mismatch, on_error, told)
+    infos, notes = read_all(source, format, include, on_error, told)
 
     def dataset(series: Series) -> xr.Dataset:
         return to_dataset(series, *curves(series.infos, series.longest.shape, chunks), include)
@@ -87,19 +98,20 @@ def open_g2(
 
 
 def read_all(
-    source: Source, format: str | None, include: Sequence[str], on_error: OnError
+    source: Source, format: str | None, include: Sequence[str], on_error: OnError, told: Told = NOTHING
 ) -> tuple[list[FileInfo], dict[str, str]]:
     """Ask the files of `source`, in natural order; return what they tell, and attributes that list the rejected."""
-    suffixes = sorted({end for name in ([format] if format else READERS) for end in reader(name).SUFFIXES})
     sources = [os.fspath(item) for item in ([source] if isinstance(source, str | os.PathLike) else source)]
-    files, rejected = list_files(sources, suffixes)
+    files, rejected = list_files(sources, suffixes(format))
     if rejected and files and on_error == "raise":
         raise rejected[0]
     infos: list[FileInfo] = []
     # One after the other: HDF5 has one lock for all threads of a process, and threads were measured to be slower.
     for path in files:
         try:
-            infos.append(reader(format or identify(path)).read_meta(path, {"temperature", *include}))
+            name = format or identify(path)
+            check_told(path, name, told)
+            infos.append(reader(name).read_meta(path, {"temperature", *include}, told))
         except FileRejected as error:
             if on_error == "raise":
                 raise
@@ -107,7 +119,8 @@ def read_all(
     if not infos:
         raise NoUsableInputError(_nothing(sources, rejected))
     listed = json.dumps([{"file": error.path, "reason": error.reason} for error in rejected], ensure_ascii=False)
-    return infos, provenance(infos) | {"rejected": listed}
+    noted = json.dumps([{"file": info.path, "note": note} for info in infos for note in info.notes], ensure_ascii=False)
+    return infos, provenance(infos) | {"rejected": listed, "notes": noted}
 
 
 def one_series(infos: Sequence[FileInfo]) -> Series:
@@ -122,7 +135,11 @@ def one_series(infos: Sequence[FileInfo]) -> Series:
 
 
 def check_arguments(
-    chunks: Any = None, include: Sequence[str] = (), on_mismatch: str = "raise", on_error: str = "raise"
+    chunks: Any = None,
+    include: Sequence[str] = (),
+    on_mismatch: str = "raise",
+    on_error: str = "raise",
+    told: Told = NOTHING,
 ) -> None:
     """Raise `ConfigError` that names the argument and what it may be."""
     if not (chunks is None or chunks == "auto" or (isinstance(chunks, int) and chunks >= 1)):
@@ -136,6 +153,10 @@ def check_arguments(
     ):
         if value not in known:
             raise ConfigError(f"{name}: {value!r} is neither '{known[0]}' nor '{known[1]}'")
+    for option, units in OPTIONS.items():
+        unit = getattr(told, option)
+        if unit and factor(unit, units) is None:
+            raise ConfigError(f"{option}: {unit!r} is not known; known are {SHOWN[option]}")
 
 
 def _nothing(sources: Sequence[str], rejected: Sequence[FileRejected]) -> str:

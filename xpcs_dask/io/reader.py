@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from xpcs_dask.errors import FileRejected
 
 Floats: TypeAlias = NDArray[np.float64]
 Curves: TypeAlias = NDArray[np.float32]
+ErrorKind: TypeAlias = Literal["quoted", "placeholder", "none"]
 
 MOST_POINTS = 2**27
 """Points of g2 that one file may hold (0.5 GB in float32); a header that claims more is taken for damage."""
@@ -24,6 +25,20 @@ MOST_POINTS = 2**27
 def unknown() -> Floats:
     """Value of what a format does not tell; it is spread over the bins or delays."""
     return np.array(np.nan)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the user tells where files do not; empty is not told. A format lists in ``OPTIONS`` what it makes use of."""
+
+    entry: str = ""
+    """Which of several results in the file."""
+    delay_unit: str = ""
+    q_unit: str = ""
+
+
+NOTHING = Told()
+"""Nothing told: every file must tell all by itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +54,7 @@ class FileInfo:
     delay: Floats
     """(delay,) in s."""
     q: Floats
-    """(qbin,) in 1/angstrom."""
+    """(qbin,) in 1/angstrom; all NaN where a format does not tell q, but never here and there."""
     content_hash: int
     """`hash_curves` of g2 as `read_g2` returns it."""
     phi: Floats = field(default_factory=unknown)
@@ -64,9 +79,13 @@ class FileInfo:
     """s, between raw frames."""
     runs: int = 1
     """Measurements averaged into the file."""
+    error_kind: ErrorKind = "quoted"
+    """Whether the errors are the producer's, a placeholder that measures nothing, or not there (NaN)."""
     start_time: datetime | None = None
     scalars: Mapping[str, float] = field(default_factory=dict)
     """Values of names in `schema.SCALARS`, in the units stated there."""
+    notes: tuple[str, ...] = ()
+    """What was left out or chosen in reading, one line each."""
     size: int = -1
     """Bytes; taken from the file system if not given."""
 
@@ -95,7 +114,7 @@ class FileInfo:
             raise FileRejected(
                 self.path, f"delays do not increase: number {at + 1} is {delay[at]:g} s after {delay[at - 1]:g} s"
             )
-        if not np.isfinite(q).all():
+        if not np.isfinite(q).all() and not np.isnan(q).all():
             raise FileRejected(self.path, f"q of bin {int(np.argmin(np.isfinite(q))) + 1} is not a number")
         if np.size(self.labels) and np.shape(self.labels) != q.shape:
             raise FileRejected(self.path, f"{np.size(self.labels)} labels for {q.size} bins")
@@ -112,15 +131,18 @@ class FileInfo:
 
 
 class Reader(Protocol):
-    """One format. A module with these names is a reader; `io.open.READERS` lists them."""
+    """One format. A module with these names is a reader; `io.formats.READERS` lists them."""
 
     SUFFIXES: tuple[str, ...]
     """Endings, in lower case, of files that are looked at in a folder."""
 
+    OPTIONS: tuple[str, ...]
+    """Fields of `Told` that the format makes use of."""
+
     def sniff(self, path: str) -> bool:
         """Whether the file is of this format, from its content; a damaged file may raise `FileRejected`."""
 
-    def read_meta(self, path: str, include: Collection[str] = ()) -> FileInfo:
+    def read_meta(self, path: str, include: Collection[str] = (), told: Told = NOTHING) -> FileInfo:
         """All but g2, with those of `schema.SCALARS` in `include` that the file has; or raise `FileRejected`."""
 
     def read_g2(self, path: str, entry: str = "") -> tuple[Curves, Curves]:

@@ -39,6 +39,7 @@ VARIABLES: dict[str, Variable] = {
     "average": Variable((FILE,), "1", "raw frames put together into one"),
     "frame_time": Variable((FILE,), "s", "time from one raw frame to the next"),
     "runs": Variable((FILE,), "1", "measurements averaged into the file"),
+    "error_kind": Variable((FILE,), "", "what g2_err is: quoted, placeholder (no measure of scatter) or none (NaN)"),
     "qbin": Variable((QBIN,), "1", "label of the bin in the file's own map, from 1"),
     "q": Variable((QBIN,), "1/angstrom", "momentum transfer"),
     "phi": Variable((QBIN,), "degree", "azimuth"),
@@ -115,6 +116,7 @@ APS_SCALARS: dict[str, str] = {
 PER_ANGSTROM: dict[str, float] = {
     **dict.fromkeys(("å⁻¹", "1/å", "å^-1", "å-1", "a^-1", "1/a", "a⁻¹", "angstrom^-1", "1/angstrom"), 1.0),
     **dict.fromkeys(("nm⁻¹", "1/nm", "nm^-1", "nm-1", "nanometer^-1", "1/nanometer"), 0.1),
+    **dict.fromkeys(("m⁻¹", "1/m", "m^-1", "m-1", "meter^-1", "1/meter"), 1e-10),
 }
 """Factor to 1/angstrom by unit in lower case without blanks; a unit that is not here is refused, not guessed."""
 
@@ -123,3 +125,14 @@ DEGREES: dict[str, float] = {
     **dict.fromkeys(("rad", "radian", "radians"), 57.29577951308232),
 }
 """Factor to degrees by unit in lower case without blanks."""
+
+SECONDS: dict[str, float] = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
+    **dict.fromkeys(("ms", "millisecond", "milliseconds"), 1e-3),
+    **dict.fromkeys(("us", "\u00b5s", "\u03bcs", "microsecond", "microseconds"), 1e-6),
+    **dict.fromkeys(("ns", "nanosecond", "nanoseconds"), 1e-9),
+}
+"""Factor to seconds by unit in lower case without blanks; both characters that are used for micro are known."""
+
+KEV: dict[str, float] = {"kev": 1.0, "ev": 1e-3}
+"""Factor to keV by unit in lower case without blanks."""

@@ -69,6 +69,7 @@ def to_dataset(
     values: dict[str, Any] = {
         "file": _strings(info.name for info in infos),
         "path": _strings(info.path for info in infos),
+        "error_kind": _strings(info.error_kind for info in infos),
         "content_hash": np.array([info.content_hash for info in infos], np.uint64),
         "start_time": _start_times(infos),
         "qbin": longest.labels,

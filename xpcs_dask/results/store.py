@@ -89,19 +89,15 @@ def open_results(path: str | os.PathLike[str]) -> xr.Dataset | xr.DataTree:
         raise FileRejected(str(path), "there is no such file or folder")
     options: dict[str, Any] = {"engine": "h5netcdf"} if netcdf else {"engine": "zarr", "consolidated": False}
     try:
-        tree, coords = xr.open_datatree(path, chunks={}, **options), xr.open_datatree(path, **options)
+        tree, plain = xr.open_datatree(path, chunks={}, **options), xr.open_datatree(path, **options)
     except (OSError, ValueError, KeyError) as error:
         raise FileRejected(str(path), f"cannot be read as results: {error}") from error
     if "schema_version" not in tree.attrs:
         raise FileRejected(str(path), "holds no results of xpcs_dask (no schema_version)")
-    groups = {
-        node.path: _current(
-            _with_coords(node.to_dataset(inherit=False), coords[node.path].to_dataset(inherit=False)), path
-        )
-        if "schema_version" in node.attrs
-        else node.to_dataset(inherit=False)
-        for node in tree.subtree
-    }
+    groups = {}
+    for node, same in zip(tree.subtree, plain.subtree, strict=True):
+        found = _with_coords(node.to_dataset(inherit=False), same.to_dataset(inherit=False))
+        groups[node.path] = _current(found, path) if "schema_version" in found.attrs else found
     return xr.DataTree.from_dict(groups) if tree.children else groups["/"]
 
 

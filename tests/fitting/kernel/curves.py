@@ -48,30 +48,41 @@ def with_noise(model, theta, rng, noise):
 
 def chi2(model: Model, y, sigma, theta):
     """Weighted sum of squares of every curve."""
-    return np.array([np.sum(((a - model.evaluate(DELAYS, *t)) / s) ** 2) for a, s, t in zip(y, sigma, theta, strict=True)])
+    return np.array(
+        [np.sum(((a - model.evaluate(DELAYS, *t)) / s) ** 2) for a, s, t in zip(y, sigma, theta, strict=True)]
+    )
 
 
 def scipy_best(model, y, sigma, lower, upper, starts=8, seed=0, loss="linear", loss_scale=1.0):
+    """Lowest objective of `starts` random starts on the common delays."""
+    return scipy_best_on(DELAYS, model, y, sigma, lower, upper, starts, seed, loss, loss_scale)
+
+
+def scipy_best_on(x, model, y, sigma, lower, upper, starts=8, seed=0, loss="linear", loss_scale=1.0):
     """Lowest objective of `starts` random starts, exact Jacobian, tight tolerances; relaxation times as logarithms."""
     rng = np.random.default_rng(seed)
     times = np.array([p.relaxation_time for p in model.parameters])
-    low, high = np.where(times, np.log(np.where(times, lower, 1)), lower), np.where(times, np.log(np.where(times, upper, 1)), upper)
+    low, high = (
+        np.where(times, np.log(np.where(times, lower, 1)), lower),
+        np.where(times, np.log(np.where(times, upper, 1)), upper),
+    )
 
     def theta(z):
         return np.where(times, np.exp(np.where(times, z, 0)), z)
 
     def residual(z):
-        return (y - model.evaluate(DELAYS, *theta(z))) / sigma
+        return (y - model.evaluate(x, *theta(z))) / sigma
 
     def jacobian(z):
-        return -model.jacobian(DELAYS, *theta(z)) * np.where(times, theta(z), 1) / sigma[:, None]
+        return -model.jacobian(x, *theta(z)) * np.where(times, theta(z), 1) / sigma[:, None]
 
     best, where = np.inf, None
     for _ in range(starts):
-        found = least_squares(
-            residual, rng.uniform(low, high), jacobian, (low, high), x_scale="jac", loss=loss, f_scale=loss_scale,
-            ftol=1e-14, xtol=1e-14, gtol=1e-14, max_nfev=2000,
-        )  # fmt: skip
+        with np.errstate(all="ignore"):  # scipy divides by zero in flat directions
+            found = least_squares(
+                residual, rng.uniform(low, high), jacobian, (low, high), x_scale="jac", loss=loss, f_scale=loss_scale,
+                ftol=1e-14, xtol=1e-14, gtol=1e-14, max_nfev=2000,
+            )  # fmt: skip
         if 2 * found.cost < best:
             best, where = 2 * found.cost, theta(found.x)
     return best, where

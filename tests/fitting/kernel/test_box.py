@@ -25,7 +25,8 @@ def test_box_step_is_the_bounded_minimum(seed, n):
     H, g = A.T @ A, A.T @ (b - A @ z)
     step, free, L, trial = np.empty(n), np.empty(n, np.int8), np.empty((n, n)), np.empty(n)
     predicted = box_step(H, g, np.zeros(n), z, lower, upper, n, step, free, L, trial)
-    assert np.all(z + step >= lower - 1e-12 * width) and np.all(z + step <= upper + 1e-12 * width)
+    assert np.all(z + step >= lower - 1e-12 * width)
+    assert np.all(z + step <= upper + 1e-12 * width)
     assert predicted == pytest.approx(-quadratic(H, g, step), rel=1e-9, abs=1e-12)
     best = np.zeros(n)
     if not held.all():

@@ -5,6 +5,7 @@ import pytest
 
 from tests.fitting.kernel.bench_sets import double_set, single_set
 from tests.fitting.kernel.curves import projected_gradient, scipy_best
+from xpcs_dask.fitting.kernel import double
 from xpcs_dask.fitting.kernel.double import NO_DATA, fit_double
 from xpcs_dask.fitting.kernel.single import CONVERGED
 from xpcs_dask.fitting.models import DOUBLE
@@ -225,6 +226,12 @@ def test_odd_input_does_no_harm(curves):
         assert result.chi2[0] < 1e-6
     nothing = fit_double(x[:0], y[:, :0], y[:, :0], curves.lower, curves.upper)
     assert np.all(nothing.code == NO_DATA)
+    odd = slice(0, 61)
+    shorter = fit_double(curves.x[odd], curves.y[:, odd], curves.weight[:, odd], curves.lower, curves.upper)
+    masked = curves.weight.copy()
+    masked[:, 61:] = 0
+    longer = fit_double(curves.x, curves.y, masked, curves.lower, curves.upper)
+    assert np.mean(np.isclose(shorter.chi2, longer.chi2, rtol=1e-6)) > 0.85
     assert fit_double(x, y[:0], y[:0], curves.lower, curves.upper).z.shape == (0, 7)
 
 
@@ -257,6 +264,16 @@ def test_f_tells_one_decay_from_two(curves, found):
     assert np.median(alone.f_statistic) < 12
     inside = curves.truth[:, TAU1] > 1e-4
     assert np.median(found.f_statistic[inside]) > 100
+
+
+def test_an_overwhelming_second_component_gets_one_start(curves, found, monkeypatch):
+    monkeypatch.setattr(double, "QUICK", ((double.PAIR, double.ALWAYS), (double.BUMP, -double.ALWAYS)))
+    one_start = fit(curves)
+    overwhelming = one_start.f_statistic > 300
+    assert 20 < overwhelming.sum() < 55
+    assert np.array_equal(found.evaluations[overwhelming], one_start.evaluations[overwhelming])
+    assert np.all(found.evaluations[~overwhelming] > one_start.evaluations[~overwhelming])
+    assert np.all(found.chi2 <= one_start.chi2)
 
 
 def test_the_same_curve_thrice(curves):

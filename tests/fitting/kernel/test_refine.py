@@ -79,7 +79,10 @@ def test_robust_minima_are_scipys(loss):
     found = fit("single", y, sigma, loss, 1.5)
     assert found.converged.all()
     best = np.array(
-        [scipy_best(SINGLE, a, s, *BOX["single"], 8, loss=loss, loss_scale=1.5)[0] for a, s in zip(y, sigma, strict=True)]
+        [
+            scipy_best(SINGLE, a, s, *BOX["single"], 8, loss=loss, loss_scale=1.5)[0]
+            for a, s in zip(y, sigma, strict=True)
+        ]
     )
     # scipy's own robust loss sometimes stops early; the compiled one must never be higher than both
     assert np.mean(found.chi2 <= best * (1 + 1e-6)) >= 0.96

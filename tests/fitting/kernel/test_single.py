@@ -155,7 +155,7 @@ def test_a_given_start_can_only_help():
 
 
 def test_simple_is_single_with_stretch_one():
-    truth, y, sigma = single_curves(20, seed=19)
+    _, y, sigma = single_curves(20, seed=19)
     family = family_of(SIMPLE, LOWER[[0, 1, 3]], UPPER[[0, 1, 3]])
     found = run_kernel(family, DELAYS, y, 1 / sigma, "linear", 1.0, None, thorough=False)
     assert np.all(found.z[:, 2] == 1.0)

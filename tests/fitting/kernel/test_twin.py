@@ -27,7 +27,8 @@ def test_same_minima(model):
     y = np.where(rng.random(y.shape) < 0.05, np.nan, y)
     low, high = (b[[0, 1, 2, 3] if model is SINGLE else [0, 1, 3]] for b in BOX["single"])
     compiled, twin = both(y, weight, family_of(model, low, high))
-    assert compiled.converged.all() and twin.converged.all()
+    assert compiled.converged.all()
+    assert twin.converged.all()
     np.testing.assert_allclose(twin.chi2, compiled.chi2, rtol=1e-9)
     error = np.sqrt(np.einsum("nkk->nk", compiled.covariance))
     shift = np.abs(twin.z - compiled.z) / np.where(error > 0, error, np.inf)
@@ -39,7 +40,8 @@ def test_same_kind_of_answer_on_noise():
     y = 1 + 1e-3 * np.random.default_rng(1).normal(size=(300, 64))
     y[0] = np.nan
     compiled, twin = both(y, np.full(y.shape, 1e3))
-    assert not compiled.converged[0] and not twin.converged[0]
+    assert not compiled.converged[0]
+    assert not twin.converged[0]
     close = np.isclose(twin.chi2[1:], compiled.chi2[1:], rtol=1e-6)
     assert close.mean() > 0.9  # separate minima of noise: rounding may choose between equals
 

@@ -1,1 +1,1 @@
-"""Compiled fits: many curves, one call; NumPy arrays in, NumPy arrays out. Numba is imported only by the modules here."""
+"""Compiled fits: many curves, one call; NumPy arrays in, NumPy arrays out. Only modules here import Numba."""

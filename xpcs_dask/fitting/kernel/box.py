@@ -9,11 +9,12 @@ PIVOT = 1e-14
 
 
 @compiled
-def linear_box(ee, e1, ww, ey, wy, contrast_low, contrast_high, baseline_low, baseline_high):  # type: ignore[no-untyped-def]
+def linear_box(ee, e1, ww, ey, wy, contrast_low, contrast_high, baseline_low, baseline_high):
     """Best contrast and baseline in their box for a fixed decay.
 
-    Minimises ``contrast^2 ee + 2 contrast baseline e1 + baseline^2 ww - 2 contrast ey - 2 baseline wy`` from the weighted
-    sums of decay*decay, decay, 1, decay*y and y. A corner or edge is tried only where the free minimum is outside.
+    Minimises ``contrast^2 ee + 2 contrast baseline e1 + baseline^2 ww - 2 contrast ey - 2 baseline wy`` from the
+    weighted sums of decay*decay, decay, 1, decay*y and y. A corner or edge is tried only where the free minimum is
+    outside.
 
     Returns contrast, baseline, that minimum, and whether each is free (not held by its bound).
     """
@@ -52,8 +53,8 @@ def linear_box(ee, e1, ww, ey, wy, contrast_low, contrast_high, baseline_low, ba
 
 
 @compiled
-def plane_step(g0, g1, h00, h01, h11, damp0, damp1, z0, z1, low0, high0, low1, high1):  # type: ignore[no-untyped-def]
-    """Minimiser of ``s'(H + damp)s - 2 g's`` with ``z + s`` in its 2-D box: the free one, or the best of the four edges."""
+def plane_step(g0, g1, h00, h01, h11, damp0, damp1, z0, z1, low0, high0, low1, high1):
+    """Minimiser of ``s'(H + damp)s - 2 g's`` with ``z + s`` in its 2-D box: the free one, or the best edge."""
     a00 = h00 + damp0
     a11 = h11 + damp1
     det = a00 * a11 - h01 * h01
@@ -83,7 +84,7 @@ def plane_step(g0, g1, h00, h01, h11, damp0, damp1, z0, z1, low0, high0, low1, h
 
 
 @compiled
-def free_solve(H, damping, g, s, free, n, L, out):  # type: ignore[no-untyped-def]
+def free_solve(H, damping, g, s, free, n, L, out):
     """Solve ``(H + damping) out = g`` for the free rows, with ``out = s`` in the others (Cholesky, unit lower factor).
 
     A negative pivot (H need not be positive away from a minimum) counts with its absolute value: still downhill.
@@ -115,12 +116,13 @@ def free_solve(H, damping, g, s, free, n, L, out):  # type: ignore[no-untyped-de
 
 
 @compiled
-def box_step(H, g, damping, z, lower, upper, n, step, free, L, trial):  # type: ignore[no-untyped-def]
+def box_step(H, g, damping, z, lower, upper, n, step, free, L, trial):
     """Minimiser of ``s'(H + damping)s - 2 g's`` with ``z + s`` in its box, and the predicted decrease ``2 g's - s'Hs``.
 
     Primal active set: the first blocking bound is added, then the worst multiplier is released. (Clipping all violators
-    at once, without release, gives steps that are no minima, and a predicted decrease <= 0 that looks like convergence.)
-    `step` receives the step, `free` (int8) the rows not held at a bound; `damping` is added to the diagonal.
+    at once, without release, gives steps that are no minima, and a predicted decrease <= 0 that looks like
+    convergence.) `step` receives the step, `free` (int8) the rows not held at a bound; `damping` is added to the
+    diagonal.
     """
     held = 0
     for k in range(n):
@@ -169,7 +171,7 @@ def box_step(H, g, damping, z, lower, upper, n, step, free, L, trial):  # type: 
 
 
 @compiled
-def _worst_multiplier(H, g, damping, z, lower, upper, n, step, free):  # type: ignore[no-untyped-def]
+def _worst_multiplier(H, g, damping, z, lower, upper, n, step, free):
     """Held row whose release would lower the quadratic most; -1 where none would, beyond rounding."""
     worst = -1
     most = 0.0

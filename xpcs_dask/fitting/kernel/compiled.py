@@ -1,8 +1,8 @@
 """How kernels are compiled and where the machine code is kept.
 
-Numba notices an edited file, but not an edited callee in another file, and by default writes beside the source, which may
-be read-only. So the machine code of a kernel lives in a private folder whose name carries a hash of all kernel sources.
-Racing writers are safe: Numba writes to a temporary file and renames it.
+Numba notices an edited file, but not an edited callee in another file, and by default writes beside the source, which
+may be read-only. So the machine code of a kernel lives in a private folder whose name carries a hash of all kernel
+sources. Racing writers are safe: Numba writes to a temporary file and renames it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _jit(function: F, fastmath: set[str] | bool) -> F:
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(_FOLDER)
     try:
-        return numba.njit(function, error_model="numpy", fastmath=fastmath, nogil=True, cache=True)  # type: ignore[no-any-return]
+        return numba.njit(function, error_model="numpy", fastmath=fastmath, nogil=True, cache=True)
     finally:
         numba.config.CACHE_DIR = before
 

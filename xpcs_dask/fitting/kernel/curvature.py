@@ -1,7 +1,7 @@
 """Second derivatives of the models, contracted with the residuals.
 
-Gauss-Newton leaves this part of the Hessian out. It is small where the model follows the data, but on noise without a decay
-it is as large as the rest: Gauss-Newton then creeps for a hundred passes where Newton needs five.
+Gauss-Newton leaves this part of the Hessian out. It is small where the model follows the data, but on noise without a
+decay it is as large as the rest: Gauss-Newton then creeps for a hundred passes where Newton needs five.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from xpcs_dask.fitting.kernel.exp import vexp
 
 
 @compiled
-def single_curvature(u, z, pull, Q):  # type: ignore[no-untyped-def]
+def single_curvature(u, z, pull, Q):
     """Fill ``Q = sum pull * d2 model`` over (contrast, ln tau, stretch, baseline); all arrays per point."""
     a = z[0]
     stretch = z[2]
@@ -37,7 +37,7 @@ def single_curvature(u, z, pull, Q):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def double_curvature(u, z, pull, Q):  # type: ignore[no-untyped-def]
+def double_curvature(u, z, pull, Q):
     """Fill the same over (contrast, ln tau1, stretch1, baseline, ln tau2, stretch2, fraction)."""
     a = z[0]
     f = z[6]

@@ -100,7 +100,7 @@ def _columns(*rows: Floats) -> NDArray[np.float32]:
 
 
 @compiled
-def add_up(weight, products, sums):  # type: ignore[no-untyped-def]
+def add_up(weight, products, sums):
     """Fill ``sums = weight @ products``, four rows a sweep; the sums stay in the first-level cache."""
     sums[:] = np.float32(0.0)
     for i in range(0, weight.size, 4):
@@ -117,7 +117,7 @@ def add_up(weight, products, sums):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def sum_table(curve, products, products_y, s, sy):  # type: ignore[no-untyped-def]
+def sum_table(curve, products, products_y, s, sy):
     """Fill the weighted sums of one curve over the table, `s` without and `sy` with y."""
     weight = np.empty(curve.shape[1], np.float32)
     weight[:] = curve[WEIGHT]
@@ -128,7 +128,7 @@ def sum_table(curve, products, products_y, s, sy):  # type: ignore[no-untyped-de
 
 
 @compiled
-def centring(sums, linear):  # type: ignore[no-untyped-def]
+def centring(sums, linear):
     """How a ranking takes the baseline out: ``(1 / sum of weights, mean y)``, or ``(0, baseline)`` where it is held."""
     if linear[BASELINE_HIGH] <= linear[BASELINE_LOW]:
         return 0.0, linear[BASELINE_LOW]
@@ -136,7 +136,7 @@ def centring(sums, linear):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def best_contrast(ee, e1, ey, inverse, mean, low, high):  # type: ignore[no-untyped-def]
+def best_contrast(ee, e1, ey, inverse, mean, low, high):
     """Chi2 less a constant at the best contrast in its box, from the sums of decay^2, decay and decay * y."""
     overlap = ey - mean * e1
     norm = max(ee - e1 * e1 * inverse, 1e-12 * ee + 1e-30)
@@ -145,7 +145,7 @@ def best_contrast(ee, e1, ey, inverse, mean, low, high):  # type: ignore[no-unty
 
 
 @compiled
-def best_single_node(sums, linear, s, sy):  # type: ignore[no-untyped-def]
+def best_single_node(sums, linear, s, sy):
     """Node that fits best alone: its e^2 is a single decay."""
     inverse, mean = centring(sums, linear)
     node = 0
@@ -159,7 +159,7 @@ def best_single_node(sums, linear, s, sy):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def score_pairs(sums, linear, s, sy, score):  # type: ignore[no-untyped-def]
+def score_pairs(sums, linear, s, sy, score):
     """Fill the lowest chi2 (less a constant) over five fractions, for every pair; float32, inner loop contiguous."""
     inverse64, mean64 = centring(sums, linear)
     real = np.float32
@@ -195,7 +195,7 @@ def score_pairs(sums, linear, s, sy, score):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def best_fraction(sums, linear, s, sy, i, j, pair):  # type: ignore[no-untyped-def]
+def best_fraction(sums, linear, s, sy, i, j, pair):
     """Fraction of 19 at which one pair fits best."""
     inverse, mean = centring(sums, linear)
     least = 1e300
@@ -214,7 +214,7 @@ def best_fraction(sums, linear, s, sy, i, j, pair):  # type: ignore[no-untyped-d
 
 
 @compiled
-def propose_pair(sums, linear, ln_tau, stretch, s, sy, score, z):  # type: ignore[no-untyped-def]
+def propose_pair(sums, linear, ln_tau, stretch, s, sy, score, z):
     """Write the best pair not used yet into z, and strike out its neighbours; False where none is left."""
     best = np.argmin(score)
     if score[best] >= MUCH:

@@ -40,7 +40,7 @@ CONTRAST_LOW, CONTRAST_HIGH, BASELINE_LOW, BASELINE_HIGH = range(4)
 
 
 @compiled
-def fill_rows(curve, z, rows):  # type: ignore[no-untyped-def]
+def fill_rows(curve, z, rows):
     """Weigh the decay g1^2 and its derivatives along z: the only pass that takes exponentials."""
     u = curve[U]
     w = curve[W]
@@ -69,7 +69,7 @@ def fill_rows(curve, z, rows):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def fill_products(curve, rows, products):  # type: ignore[no-untyped-def]
+def fill_products(curve, rows, products):
     """Multiply the rows with each other (in 2 x 2 blocks: half the loads), with w and with w * y."""
     w = curve[W]
     wy = curve[WY]
@@ -100,7 +100,7 @@ def fill_products(curve, rows, products):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def evaluate(curve, sums, linear, z, rows, products):  # type: ignore[no-untyped-def]
+def evaluate(curve, sums, linear, z, rows, products):
     """Return the best contrast and baseline at z, chi2 there, and whether each of the two is free."""
     fill_rows(curve, z, rows)
     fill_products(curve, rows, products)
@@ -115,7 +115,7 @@ def evaluate(curve, sums, linear, z, rows, products):  # type: ignore[no-untyped
 
 
 @compiled
-def reduce_problem(products, one, a, d, free_a, free_d, H, g):  # type: ignore[no-untyped-def]
+def reduce_problem(products, one, a, d, free_a, free_d, H, g):
     """Fill half the gradient (downhill) and Kaufman's Hessian in z, with contrast and baseline re-adjusted if free."""
     ee = products[0, 0]
     e1 = products[0, WITH_1]
@@ -142,7 +142,7 @@ def reduce_problem(products, one, a, d, free_a, free_d, H, g):  # type: ignore[n
 
 
 @compiled
-def known_minimum(z, step, minima, found, swappable):  # type: ignore[no-untyped-def]
+def known_minimum(z, step, minima, found, swappable):
     """Whether the step leads next to a minimum found before, under either labelling where the two boxes are equal."""
     for k in range(found):
         straight = 0.0
@@ -158,7 +158,7 @@ def known_minimum(z, step, minima, found, swappable):  # type: ignore[no-untyped
 
 
 @compiled
-def cut_short(z, step, predicted, chi2, damp, best, minima, found, swappable):  # type: ignore[no-untyped-def]
+def cut_short(z, step, predicted, chi2, damp, best, minima, found, swappable):
     """`HOPELESS` or `REPEATED` where going on cannot pay, else 0."""
     if damp <= 1e-2 and chi2 - PATIENCE * predicted > best:
         return HOPELESS
@@ -169,7 +169,7 @@ def cut_short(z, step, predicted, chi2, damp, best, minima, found, swappable):  
 
 
 @compiled
-def refine_double(curve, sums, linear, lower, upper, z, best, minima, found, swappable):  # type: ignore[no-untyped-def]
+def refine_double(curve, sums, linear, lower, upper, z, best, minima, found, swappable):
     """Levenberg-Marquardt from z (changed in place) until the predicted decrease is `TOLERANCE` of chi2.
 
     A start that cannot pay is cut short, which saves a quarter of the evaluations: when even `PATIENCE` times the

@@ -38,7 +38,7 @@ class Search(NamedTuple):
 
 
 @compiled
-def load(y, weight, lower, upper, curve, sums, linear):  # type: ignore[no-untyped-def]
+def load(y, weight, lower, upper, curve, sums, linear):
     """Bring one curve and the box of its contrast and baseline into the curve's own units.
 
     Returns the used points, the scale of the weights, and mean and size of y.
@@ -70,7 +70,7 @@ def load(y, weight, lower, upper, curve, sums, linear):  # type: ignore[no-untyp
 
 
 @compiled
-def descend(curve, sums, linear, lower, upper, start, swappable, minima, counts):  # type: ignore[no-untyped-def]
+def descend(curve, sums, linear, lower, upper, start, swappable, minima, counts):
     """Go downhill from a start, and where labels matter (different boxes) also with the two components exchanged.
 
     Appends what is found to `minima` and keeps `counts`.
@@ -100,14 +100,14 @@ def descend(curve, sums, linear, lower, upper, start, swappable, minima, counts)
 
 
 @compiled
-def significance(chi2_single, chi2, sums):  # type: ignore[no-untyped-def]
+def significance(chi2_single, chi2, sums):
     """F of the second component; chi2 is floored where its sums have cancelled."""
     residual = max(chi2, 1e-15 * sums[SUM_YY] + 1e-300)
     return (chi2_single - chi2) * max(sums[SUM_1] - 7.0, 1.0) / residual
 
 
 @compiled
-def fit_one_component(curve, sums, linear, low, high, ln_tau, stretch):  # type: ignore[no-untyped-def]
+def fit_one_component(curve, sums, linear, low, high, ln_tau, stretch):
     """Fit a single decay (in a box that holds both components): base of the bumps, and what F compares with."""
     memory = np.empty((4, 12))
     single_low = memory[2]
@@ -127,7 +127,7 @@ def fit_one_component(curve, sums, linear, low, high, ln_tau, stretch):  # type:
 
 
 @compiled
-def search_curve(curve, sums, linear, lower, upper, table, search, start, given, minima, counts):  # type: ignore[no-untyped-def]
+def search_curve(curve, sums, linear, lower, upper, table, search, start, given, minima, counts):
     """Make the starts that this curve needs, beginning with the one given, if any.
 
     Fills `minima` and `counts`; returns F of the best.
@@ -176,7 +176,7 @@ def search_curve(curve, sums, linear, lower, upper, table, search, start, given,
 
 
 @compiled
-def starts_disagree(minima, counts, sums):  # type: ignore[no-untyped-def]
+def starts_disagree(minima, counts, sums):
     """Whether a start converged to a minimum that is higher than the best, beyond rounding."""
     limit = minima[counts[BEST], CHI2] * (1.0 + 1e-6) + 1e-14 * sums[SUM_YY]
     worst = 0.0
@@ -187,7 +187,7 @@ def starts_disagree(minima, counts, sums):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def store(minimum, linear, lower, upper, mean, size, swappable, z):  # type: ignore[no-untyped-def]
+def store(minimum, linear, lower, upper, mean, size, swappable, z):
     """Write a minimum in the units of the data; what sits on a bound sits on it exactly."""
     a = minimum[CONTRAST]
     d = minimum[BASELINE]
@@ -203,7 +203,7 @@ def store(minimum, linear, lower, upper, mean, size, swappable, z):  # type: ign
 
 
 @compiled
-def fit_stack(u, y, weight, lower, upper, given, start, search, table, fit):  # type: ignore[no-untyped-def]
+def fit_stack(u, y, weight, lower, upper, given, start, search, table, fit):
     """Fit every curve; writes into the arrays of `fit` (`DoubleFit`), and leaves rows without a point as they are."""
     curve = np.zeros((5, u.size))
     curve[U] = u

@@ -33,10 +33,11 @@ S11, S02, S31, S22, S13, S04, Y11, Y02 = range(8)
 
 
 @compiled
-def bump_columns(curve, a, ln_tau, stretch, d, columns):  # type: ignore[no-untyped-def]
-    """Fill 0..3: derivatives of the single fit (baseline, contrast, ln tau, stretch), orthonormal; 4: its residuals.
+def bump_columns(curve, a, ln_tau, stretch, d, columns):
+    """Fill what bumps are projected on, all weighted but the last.
 
-    5: derivative of the model with respect to g1; 6: g1. All but the last weighted.
+    0..3: derivatives of the single fit (baseline, contrast, ln tau, stretch), orthonormal; 4: its residuals, less what
+    those can explain; 5: derivative of the model with respect to g1; 6: g1.
     """
     m = curve.shape[1]
     for i in range(m):
@@ -52,7 +53,7 @@ def bump_columns(curve, a, ln_tau, stretch, d, columns):  # type: ignore[no-unty
         columns[4, i] = w * (curve[Y, i] - a * e * e - d)
         columns[5, i] = 2.0 * a * e * w
         columns[6, i] = e
-    for k in range(4):
+    for k in range(5):
         before = 0.0
         for i in range(m):
             before += columns[k, i] * columns[k, i]
@@ -67,11 +68,11 @@ def bump_columns(curve, a, ln_tau, stretch, d, columns):  # type: ignore[no-unty
             after += columns[k, i] * columns[k, i]
         t = 1.0 / math.sqrt(after) if after > 1e-12 * before + 1e-300 else 0.0
         for i in range(m):
-            columns[k, i] *= t
+            columns[k, i] *= 1.0 if k == 4 else t
 
 
 @compiled
-def score_bumps(curve, sharp, a, ln_tau, stretch, d, score):  # type: ignore[no-untyped-def]
+def score_bumps(curve, sharp, a, ln_tau, stretch, d, score):
     """Fill the first-order decrease of chi2 when a share of each sharp component is mixed into the single fit."""
     Q = np.empty((7, curve.shape[1]))
     bump_columns(curve, a, ln_tau, stretch, d, Q)
@@ -92,7 +93,7 @@ def score_bumps(curve, sharp, a, ln_tau, stretch, d, score):  # type: ignore[no-
 
 
 @compiled
-def propose_bump(sharp_ln_tau, sharp_stretch, ln_tau, stretch, score, z):  # type: ignore[no-untyped-def]
+def propose_bump(sharp_ln_tau, sharp_stretch, ln_tau, stretch, score, z):
     """Write the best bump not used yet into z, and strike out its neighbours; False where none helps."""
     node = np.argmax(score[GAIN])
     if score[GAIN, node] <= 0.0:
@@ -109,7 +110,7 @@ def propose_bump(sharp_ln_tau, sharp_stretch, ln_tau, stretch, score, z):  # typ
 
 
 @compiled
-def swap_sums(curve, sharp, ln_tau, stretch, e, M):  # type: ignore[no-untyped-def]
+def swap_sums(curve, sharp, ln_tau, stretch, e, M):
     """Fill the sums of the component kept with every sharp one; returns those of the component alone."""
     m = curve.shape[1]
     weight = curve[WEIGHT]
@@ -149,7 +150,7 @@ def swap_sums(curve, sharp, ln_tau, stretch, e, M):  # type: ignore[no-untyped-d
 
 
 @compiled
-def score_swaps(curve, sums, linear, sharp_ln_tau, sharp, best, score, fraction):  # type: ignore[no-untyped-def]
+def score_swaps(curve, sums, linear, sharp_ln_tau, sharp, best, score, fraction):
     """Fill the lowest chi2 (less a constant) and its fraction when one component of the fit becomes each sharp one.
 
     Row 0 keeps the first component, row 1 the second.
@@ -177,7 +178,7 @@ def score_swaps(curve, sums, linear, sharp_ln_tau, sharp, best, score, fraction)
 
 
 @compiled
-def propose_swap(sharp_ln_tau, sharp_stretch, best, score, fraction, z):  # type: ignore[no-untyped-def]
+def propose_swap(sharp_ln_tau, sharp_stretch, best, score, fraction, z):
     """Write the best swap not used yet into z, and strike out its neighbours; False where none is left."""
     side = 0 if score[0].min() <= score[1].min() else 1
     node = np.argmin(score[side])

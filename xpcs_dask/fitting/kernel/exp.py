@@ -1,8 +1,8 @@
 """A branch-free exponential that LLVM vectorises inside compiled loops.
 
-``math.exp`` is a scalar library call there (ten times slower). This one reduces the argument by Cody and Waite (Software
-Manual for the Elementary Functions, 1980), takes a polynomial of degree 11 and adds the exponent through the bits of the
-number. Relative error 8e-15; arguments are clamped to [-708, 709].
+``math.exp`` is a scalar library call there (ten times slower). This one reduces the argument by Cody and Waite
+(Software Manual for the Elementary Functions, 1980), takes a polynomial of degree 11 and adds the exponent through the
+bits of the number. Relative error 8e-15; arguments are clamped to [-708, 709].
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _number(_context: Any, _x: Any) -> Any:
 
 
 @rounding
-def vexp(x):  # type: ignore[no-untyped-def]
+def vexp(x):
     """Exponential of x."""
     x = min(max(x, -708.0), 709.0)
     t = x * LOG2_E + MAGIC

@@ -40,7 +40,7 @@ SINGULAR = 1e-12
 
 
 @compiled
-def single_columns(u, y, w, z, J, r):  # type: ignore[no-untyped-def]
+def single_columns(u, y, w, z, J, r):
     """Weighted residuals and weighted derivatives in (contrast, ln tau, stretch, baseline)."""
     a = z[0]
     beta = z[1]
@@ -59,7 +59,7 @@ def single_columns(u, y, w, z, J, r):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def double_columns(u, y, w, z, J, r):  # type: ignore[no-untyped-def]
+def double_columns(u, y, w, z, J, r):
     """Weighted residuals and derivatives in (contrast, ln tau1, stretch1, baseline, ln tau2, stretch2, fraction)."""
     a = z[0]
     d = z[3]
@@ -86,7 +86,7 @@ def double_columns(u, y, w, z, J, r):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def weighted_columns(u, y, w, z, p, J, r):  # type: ignore[no-untyped-def]
+def weighted_columns(u, y, w, z, p, J, r):
     """Residuals and derivatives of the family with p parameters; J has an even number of rows, the spare one zero."""
     if p == SINGLE_SIZE:
         single_columns(u, y, w, z, J, r)
@@ -95,7 +95,7 @@ def weighted_columns(u, y, w, z, p, J, r):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def loss_weights(loss, scale, r, first, second):  # type: ignore[no-untyped-def]
+def loss_weights(loss, scale, r, first, second):
     """Fill rho' and ``rho' + 2 z rho''`` of every weighted residual, ``z = (r / scale)^2``; returns the cost."""
     cost = 0.0
     inverse = 1.0 / scale
@@ -130,10 +130,11 @@ def loss_weights(loss, scale, r, first, second):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def apply_loss(loss, scale, r, J, p, first, second):  # type: ignore[no-untyped-def]
+def apply_loss(loss, scale, r, J, p, first, second):
     """Turn weighted residuals and derivatives into those of the locally equivalent least-squares problem.
 
-    `r` becomes ``rho' r / sqrt(h)`` and `J` ``sqrt(h) J`` with ``h = rho' + 2 z rho''``, kept positive. Returns the cost.
+    `r` becomes ``rho' r / sqrt(h)`` and `J` ``sqrt(h) J`` with ``h = rho' + 2 z rho''``, kept positive; returns the
+    cost.
     """
     cost = loss_weights(loss, scale, r, first, second)
     for i in range(r.size):
@@ -147,7 +148,7 @@ def apply_loss(loss, scale, r, J, p, first, second):  # type: ignore[no-untyped-
 
 
 @compiled
-def normal_equations(J, r, p, H, g):  # type: ignore[no-untyped-def]
+def normal_equations(J, r, p, H, g):
     """``H = J J'`` and ``g = J r``, two rows at a time; returns r'r."""
     square = 0.0
     for i in range(r.size):
@@ -181,7 +182,7 @@ def normal_equations(J, r, p, H, g):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def evaluate(u, y, w, z, p, loss, scale, J, r, first, second, H, g):  # type: ignore[no-untyped-def]
+def evaluate(u, y, w, z, p, loss, scale, J, r, first, second, H, g):
     """Cost, half gradient (downhill) and Gauss-Newton Hessian at z."""
     weighted_columns(u, y, w, z, p, J, r)
     if loss == LINEAR:
@@ -192,7 +193,7 @@ def evaluate(u, y, w, z, p, loss, scale, J, r, first, second, H, g):  # type: ig
 
 
 @compiled
-def newton_matrix(u, w, z, p, loss, r, second, H, pull, N):  # type: ignore[no-untyped-def]
+def newton_matrix(u, w, z, p, loss, r, second, H, pull, N):
     """Fill N with H less the curvature of the model; r, second and H as `evaluate` left them at z."""
     for i in range(u.size):
         pull[i] = w[i] * r[i] if loss == LINEAR else w[i] * r[i] * second[i]
@@ -206,7 +207,7 @@ def newton_matrix(u, w, z, p, loss, r, second, H, pull, N):  # type: ignore[no-u
 
 
 @compiled
-def rounding_floor(y, w, mean, baseline):  # type: ignore[no-untyped-def]
+def rounding_floor(y, w, mean, baseline):
     """Cost of an exact fit: what rounding of y leaves."""
     total = 0.0
     for i in range(y.size):
@@ -216,12 +217,13 @@ def rounding_floor(y, w, mean, baseline):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def confirm(u, y, w, mean, z, p, lower, upper, loss, scale, space):  # type: ignore[no-untyped-def]
+def confirm(u, y, w, mean, z, p, lower, upper, loss, scale, space):
     """Damped Newton to the minimum from z (changed in place); returns cost, evaluations, code.
 
-    The first step is Gauss-Newton: after variable projection it is only there to say that nothing is left to gain. Later
-    ones use the exact Hessian; where the first step was refused, z is evaluated once more for it. The H of `space` ends
-    as the Gauss-Newton Hessian. (There is one call of `evaluate`, because every call is inlined and compiled.)
+    The first step is Gauss-Newton: after variable projection it is only there to say that nothing is left to gain.
+    Later ones use the exact Hessian; where the first step was refused, z is evaluated once more for it. The H of
+    `space` ends as the Gauss-Newton Hessian. (There is one call of `evaluate`, because every call is inlined and
+    compiled.)
     """
     J, r, first, second, pull, H, H2, N, L, g, g2, damping, step, trial, free = space
     rounding = rounding_floor(y, w, mean, z[3])
@@ -280,7 +282,7 @@ def confirm(u, y, w, mean, z, p, lower, upper, loss, scale, space):  # type: ign
 
 
 @careful
-def invert_free(H, z, lower, upper, p, kept, root, L, V):  # type: ignore[no-untyped-def]
+def invert_free(H, z, lower, upper, p, kept, root, L, V):
     """Inverse of H over the parameters that are free and not on a bound; NaN for the others, 0 for held ones.
 
     Works on the matrix scaled to unit diagonal. A parameter without effect is NaN; where the rest is singular, all are.
@@ -323,8 +325,8 @@ def invert_free(H, z, lower, upper, p, kept, root, L, V):  # type: ignore[no-unt
 
 
 @compiled
-def sandwich_middle(J, r, first, second, p, H, B):  # type: ignore[no-untyped-def]
-    """Hessian ``sum h J J'`` with true (possibly negative) curvatures, and ``sum (rho' r)^2 J J'``, of weighted columns."""
+def sandwich_middle(J, r, first, second, p, H, B):
+    """Fill ``H = sum h J J'``, curvatures negative where they are, and ``B = sum (rho' r)^2 J J'``."""
     for k in range(p):
         for j in range(p):
             h = 0.0
@@ -339,7 +341,7 @@ def sandwich_middle(J, r, first, second, p, H, B):  # type: ignore[no-untyped-de
 
 
 @careful
-def multiply_sandwich(V, B, p, used, T):  # type: ignore[no-untyped-def]
+def multiply_sandwich(V, B, p, used, T):
     """Replace V by ``V B V * used / (used - p)``; rows that are NaN or held stay as they are."""
     for i in range(p):
         for j in range(p):
@@ -366,7 +368,7 @@ def multiply_sandwich(V, B, p, used, T):  # type: ignore[no-untyped-def]
 
 
 @careful
-def median_absolute(r, w, work):  # type: ignore[no-untyped-def]
+def median_absolute(r, w, work):
     """Median of the absolute r over the points with weight."""
     count = 0
     for i in range(r.size):
@@ -383,7 +385,7 @@ def median_absolute(r, w, work):  # type: ignore[no-untyped-def]
 
 
 def workspace(m: int, p: int) -> tuple[Any, ...]:
-    """Arrays of one curve's fit, made once for a stack: per point, per matrix (an even number of rows), per parameter."""
+    """Arrays of one curve's fit, made once for a stack: per point, square (an even number of rows), per parameter."""
     even = p + p % 2
     points = (np.zeros(m) for _ in range(4))
     matrices = (np.zeros((even, even)) for _ in range(4))
@@ -392,7 +394,7 @@ def workspace(m: int, p: int) -> tuple[Any, ...]:
 
 
 @compiled
-def refine_stack(u, y, weight, lower, upper, loss, loss_scale, z, chi2, covariance, n_used, evaluations, code, space):  # type: ignore[no-untyped-def]
+def refine_stack(u, y, weight, lower, upper, loss, loss_scale, z, chi2, covariance, n_used, evaluations, code, space):
     """Bring every z (n, p) to its minimum; writes chi2, covariance (n, p, p) in z, and how it went.
 
     Tukey's biweight is the second half of an MM estimate: a Cauchy fit gives the scale (1.4826 MAD) and the start.
@@ -400,8 +402,7 @@ def refine_stack(u, y, weight, lower, upper, loss, loss_scale, z, chi2, covarian
     """
     n, m = y.shape
     p = z.shape[1]
-    J, r, first, second, pull, H, H2, N, L, g, g2, damping, step, trial, free = space
-    V = N
+    J, r, first, second, _, H, H2, V, L, _, _, _, step, _, free = space
     shifted = np.empty(m)
     w = np.empty(m)
     other = np.zeros(p)

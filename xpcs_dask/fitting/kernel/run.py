@@ -14,7 +14,15 @@ NEAR = 1e-7
 
 
 def run_kernel(
-    family: Family, x: Floats, y: Floats, weight: Floats, loss: str, loss_scale: float, start: Floats | None, *, thorough: bool
+    family: Family,
+    x: Floats,
+    y: Floats,
+    weight: Floats,
+    loss: str,
+    loss_scale: float,
+    start: Floats | None,
+    *,
+    thorough: bool,
 ) -> KernelFit:
     """Fit one block of curves ``(n, m)`` of one family."""
     n, p = len(y), len(family.lower)

@@ -1,9 +1,9 @@
 """Compiled fit of one stretched exponential by variable projection.
 
-The model ``baseline + contrast * exp(-2 (t/tau)^stretch)`` is linear in contrast and baseline. With u = ln t,
-beta = ln tau, E = exp(stretch (u - beta)), e = exp(-2E), q = -2eE and v = u - beta, the best contrast and baseline in
-their box, chi2, its gradient and the reduced Hessian in (beta, stretch) all follow from twelve weighted sums, so one pass
-over the delays (two exponentials each) is all an iteration costs (Golub and Pereyra, SIAM J. Numer. Anal. 10, 413 (1973);
+The model ``baseline + contrast * exp(-2 (t/tau)^stretch)`` is linear in contrast and baseline. With u = ln t, beta = ln
+tau, E = exp(stretch (u - beta)), e = exp(-2E), q = -2eE and v = u - beta, the best contrast and baseline in their box,
+chi2, its gradient and the reduced Hessian in (beta, stretch) all follow from twelve weighted sums, so one pass over the
+delays (two exponentials each) is all an iteration costs (Golub and Pereyra, SIAM J. Numer. Anal. 10, 413 (1973);
 Kaufman, BIT 15, 49 (1975)). All curves share the delays, so the start is read from a table of decays computed once.
 """
 
@@ -30,7 +30,7 @@ EE, E1, EY, QE, Q1, QY, VE, V1, VY, QQ, QV, VV = range(12)
 
 
 @careful
-def clean_curve(y, weight, shifted, w):  # type: ignore[no-untyped-def]
+def clean_curve(y, weight, shifted, w):
     """Copy one curve, with weight 0 and y 0 where a point is not used: NaN and infinity stay out of compiled sums."""
     for i in range(y.size):
         wi = weight[i]
@@ -41,7 +41,7 @@ def clean_curve(y, weight, shifted, w):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def load_curve(y, weight, shifted, w):  # type: ignore[no-untyped-def]
+def load_curve(y, weight, shifted, w):
     """Scale and shift one curve so that its fit depends neither on the unit of sigma nor on the level of g2.
 
     Writes weights whose used squares average 1 and y minus its weighted mean. Returns the number of used points, the
@@ -71,7 +71,7 @@ def load_curve(y, weight, shifted, w):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def decay_sums(u, y, w2, beta, stretch, S):  # type: ignore[no-untyped-def]
+def decay_sums(u, y, w2, beta, stretch, S):
     """Fill the twelve weighted sums at (beta, stretch): one fused, vectorised pass."""
     ee = e1 = ey = qe = q1 = qy = ve = v1 = vy = qq = qv = vv = 0.0
     for i in range(u.size):
@@ -112,7 +112,7 @@ def decay_sums(u, y, w2, beta, stretch, S):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def reduced_problem(S, ww, stretch, a, d, free_a, free_d):  # type: ignore[no-untyped-def]
+def reduced_problem(S, ww, stretch, a, d, free_a, free_d):
     """Half gradient (downhill) and Kaufman Hessian of chi2 in (beta, stretch), contrast and baseline eliminated."""
     slope = -a * stretch
     g0 = slope * (S[QY] - a * S[QE] - d * S[Q1])
@@ -144,13 +144,13 @@ def reduced_problem(S, ww, stretch, a, d, free_a, free_d):  # type: ignore[no-un
 
 
 @compiled
-def chi2_of(S, ww, wy, yy, a, d):  # type: ignore[no-untyped-def]
+def chi2_of(S, ww, wy, yy, a, d):
     """Weighted sum of squares from the sums."""
     return yy + a * a * S[EE] + 2.0 * a * d * S[E1] + d * d * ww - 2.0 * a * S[EY] - 2.0 * d * wy
 
 
 @compiled
-def last_step(S, ww, beta, stretch, a, d, free_a, free_d, g0, g1, h00, h01, h11, lower, upper):  # type: ignore[no-untyped-def]
+def last_step(S, ww, beta, stretch, a, d, free_a, free_d, g0, g1, h00, h01, h11, lower, upper):
     """Undamped step that is too small to be worth an evaluation; contrast and baseline follow to first order."""
     s0, s1 = plane_step(
         g0, g1, h00, h01, h11, 1e-14 * ww, 1e-14 * ww, beta, stretch, lower[1], upper[1], lower[2], upper[2]
@@ -174,11 +174,12 @@ def last_step(S, ww, beta, stretch, a, d, free_a, free_d, g0, g1, h00, h01, h11,
 
 
 @compiled
-def refine_single(u, y, w2, ww, wy, yy, beta, stretch, lower, upper, tolerance, max_iterations, S, T):  # type: ignore[no-untyped-def]
+def refine_single(u, y, w2, ww, wy, yy, beta, stretch, lower, upper, tolerance, max_iterations, S, T):
     """Levenberg-Marquardt in (beta, stretch) from one start; bounds in the order contrast, ln tau, stretch, baseline.
 
     Ends when the predicted decrease is below `tolerance` of chi2, and then takes that last Gauss-Newton step without
-    evaluating it: the error left is of second order. Returns contrast, beta, stretch, baseline, chi2, evaluations, code.
+    evaluating it: the error left is of second order. Returns contrast, beta, stretch, baseline, chi2, the number of
+    evaluations and a code.
     """
     decay_sums(u, y, w2, beta, stretch, S)
     a, d, _, free_a, free_d = linear_box(S[EE], S[E1], ww, S[EY], wy, lower[0], upper[0], lower[3], upper[3])
@@ -225,7 +226,9 @@ def refine_single(u, y, w2, ww, wy, yy, beta, stretch, lower, upper, tolerance, 
             damp *= growth
             growth *= 2.0
         if code == CONVERGED:
-            a, beta, stretch, d = last_step(S, ww, beta, stretch, a, d, free_a, free_d, g0, g1, h00, h01, h11, lower, upper)
+            a, beta, stretch, d = last_step(
+                S, ww, beta, stretch, a, d, free_a, free_d, g0, g1, h00, h01, h11, lower, upper
+            )
             break
         if not improved:
             code = STALLED
@@ -234,7 +237,7 @@ def refine_single(u, y, w2, ww, wy, yy, beta, stretch, lower, upper, tolerance, 
 
 
 @compiled
-def scan_table(y, w2, ww, wy, decays, first, last, lower, upper, score):  # type: ignore[no-untyped-def]
+def scan_table(y, w2, ww, wy, decays, first, last, lower, upper, score):
     """Chi2 (less a constant) of nodes first..last of the table, each with its best contrast and baseline."""
     for node in range(first, last):
         row = decays[node]
@@ -248,7 +251,7 @@ def scan_table(y, w2, ww, wy, decays, first, last, lower, upper, score):  # type
 
 
 @compiled
-def best_node(score, last):  # type: ignore[no-untyped-def]
+def best_node(score, last):
     """Position of the smallest score before `last`."""
     node = 0
     for k in range(1, last):
@@ -258,7 +261,7 @@ def best_node(score, last):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def between_nodes(score, node_tau, node):  # type: ignore[no-untyped-def]
+def between_nodes(score, node_tau, node):
     """Ln tau at the bottom of the parabola through a node of the first row and its neighbours."""
     beta = node_tau[node]
     if 0 < node < N_TABLE - 1:
@@ -270,7 +273,7 @@ def between_nodes(score, node_tau, node):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def strike_out(score, node_tau, node_stretch, node, last):  # type: ignore[no-untyped-def]
+def strike_out(score, node_tau, node_stretch, node, last):
     """Remove the neighbourhood of a used start: it is the same basin."""
     for k in range(last):
         if abs(node_tau[k] - node_tau[node]) < SAME_TAU and abs(node_stretch[k] - node_stretch[node]) < SAME_STRETCH:
@@ -278,7 +281,7 @@ def strike_out(score, node_tau, node_stretch, node, last):  # type: ignore[no-un
 
 
 @compiled
-def fit_single(u, y, weight, lower, upper, table, start, starts, tolerance, z, evaluations, code, disagree):  # type: ignore[no-untyped-def]
+def fit_single(u, y, weight, lower, upper, table, start, starts, tolerance, z, evaluations, code, disagree):
     """Fit every curve of a stack; writes z = (contrast, ln tau, stretch, baseline) and how it went.
 
     `starts` says how many starts a curve gets whose decay is significant, and one whose decay is not: noise has many

@@ -1,7 +1,7 @@
-"""Where a single fit starts: a table of decays over the common delays, shared by the compiled kernel and its NumPy twin.
+"""Where a single fit starts: a table of decays over the common delays, for the compiled kernel and its NumPy twin.
 
-All curves of a stack have the same delays, so the decays at a grid of (ln tau, stretch) are computed once; comparing a curve
-with a node costs three weighted sums. That replaces guessing.
+All curves of a stack have the same delays, so the decays at a grid of (ln tau, stretch) are computed once; comparing a
+curve with a node costs three weighted sums. That replaces guessing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def start_table(u: Floats, lower: Floats, upper: Floats) -> tuple[Floats, Floats
     """
     real = u[u > -600]
     first, last = (real.min(), real.max()) if real.size else (0.0, 1.0)
-    ln_tau = np.linspace(*np.clip((first - 1.0, last + 2.5), lower[1], upper[1]), N_TABLE)
+    begin, end = np.clip((first - 1.0, last + 2.5), lower[1], upper[1])
+    ln_tau = np.linspace(begin, end, N_TABLE)
     stretches = np.clip((1.0, *OTHER_STRETCHES), lower[2], upper[2])
     node_tau, node_stretch = np.tile(ln_tau, stretches.size), np.repeat(stretches, N_TABLE)
     with np.errstate(over="ignore"):

@@ -1,7 +1,7 @@
 """The single kernel's algorithm in NumPy alone: oracle of the compiled one in tests, and its stand-in without Numba.
 
-All curves of a block advance together; one that has converged drops out. Sums are taken row by row (`einsum`, no BLAS), so
-a curve's bits do not depend on its neighbours.
+All curves of a block advance together; one that has converged drops out. Sums are taken row by row (`einsum`, no BLAS),
+so a curve's bits do not depend on its neighbours.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Curves:
     scale: Floats
 
     def take(self, rows: NDArray[np.intp]) -> Curves:
-        """Some of the curves."""
+        """Return some of the curves."""
         return Curves(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
@@ -71,7 +71,9 @@ def load(y: Floats, weight: Floats, lower: Floats, upper: Floats) -> Curves:
     return Curves(y, w2, used.astype(np.float64), _sum(w2, y), _sum(w2 * y, y), low, high, mean, scale)
 
 
-def linear_box(c: Curves, ee: Floats, e1: Floats, ey: Floats) -> tuple[Floats, Floats, NDArray[np.bool_], NDArray[np.bool_]]:
+def linear_box(
+    c: Curves, ee: Floats, e1: Floats, ey: Floats
+) -> tuple[Floats, Floats, NDArray[np.bool_], NDArray[np.bool_]]:
     """Best contrast and baseline in their box, and whether each is free."""
     det = ee * c.ww - e1 * e1
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -151,7 +153,9 @@ def reduced_problem(
     return g0, g1, h00, h01, h11
 
 
-def plane_step(g: tuple[Floats, Floats], h: tuple[Floats, Floats, Floats], z: Floats, c: Curves) -> tuple[Floats, Floats]:
+def plane_step(
+    g: tuple[Floats, Floats], h: tuple[Floats, Floats, Floats], z: Floats, c: Curves
+) -> tuple[Floats, Floats]:
     """Exact minimiser of the quadratic in the 2-D box of (ln tau, stretch); h = (h00, h01, h11), damping included."""
     (g0, g1), (a00, h01, a11) = g, h
     det = a00 * a11 - h01 * h01
@@ -181,7 +185,9 @@ def chi2_of(S: Floats, c: Curves, a: Floats, d: Floats) -> Floats:
     return c.yy + a * a * S[0] + 2 * a * d * S[1] + d * d * c.ww - 2 * a * S[2] - 2 * d * c.wy
 
 
-def refine(u: Floats, c: Curves, beta: Floats, stretch: Floats) -> tuple[Floats, Floats, NDArray[np.int32], NDArray[np.bool_]]:
+def refine(
+    u: Floats, c: Curves, beta: Floats, stretch: Floats
+) -> tuple[Floats, Floats, NDArray[np.int32], NDArray[np.bool_]]:
     """Levenberg-Marquardt from one start a curve; returns z (n, 4), chi2, evaluations, converged."""
     n = len(beta)
     S = decay_sums(u, c, beta, stretch)
@@ -261,7 +267,10 @@ def search(u: Floats, c: Curves, lower: Floats, upper: Floats, given: Floats | N
 
     def attempt(rows: NDArray[np.intp], beta: Floats, stretch: Floats) -> None:
         part = c.take(rows)
-        beta, stretch = np.clip(beta, part.low[:, 1], part.high[:, 1]), np.clip(stretch, part.low[:, 2], part.high[:, 2])
+        beta, stretch = (
+            np.clip(beta, part.low[:, 1], part.high[:, 1]),
+            np.clip(stretch, part.low[:, 2], part.high[:, 2]),
+        )
         z2, chi2_2, more, ended = refine(u, part, beta, stretch)
         evaluations[rows] += more
         disagree[rows] |= ended & (np.abs(chi2_2 - chi2[rows]) > 1e-6 * np.abs(chi2[rows]))

@@ -1,0 +1,181 @@
+"""The ladder: which rung answers, and that every answer is a minimum."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.fitting.kernel.curves import (
+    BOX,
+    DELAYS,
+    chi2,
+    double_curves,
+    projected_gradient,
+    scipy_best,
+    single_curves,
+    with_noise,
+)
+from xpcs_dask.config import FitConfig
+from xpcs_dask.fitting import families
+from xpcs_dask.fitting.layout import Flag, Rung, Status, fit_dtype
+from xpcs_dask.fitting.models import DOUBLE, SIMPLE, SINGLE
+from xpcs_dask.fitting.strategy import fit_stack
+
+
+def fit(model, y, sigma, config=None, box=None, start=None):
+    lower, upper = box or BOX[model.name]
+    return fit_stack(DELAYS, y, 1 / sigma, model, config or FitConfig(), lower, upper, start)
+
+
+def has(rows, flag):
+    return (rows["flags"] & np.uint32(flag)) > 0
+
+
+def test_rows_hold_the_minimum_in_the_models_own_parameters():
+    truth, y, sigma = single_curves(200, seed=1)
+    rows = fit(SINGLE, y, sigma)
+    assert rows.dtype == fit_dtype(SINGLE, "full")
+    assert (rows["status"] == Status.CONVERGED).all()
+    assert (rows["rung"] == Rung.COMPILED).all()
+    np.testing.assert_allclose(rows["chi2"], chi2(SINGLE, y, sigma, rows["value"]), rtol=1e-9)
+    pull = (rows["value"] - truth) / rows["stderr"]
+    assert np.all(np.abs(np.nanstd(pull, axis=0) - 1) < 0.2)
+    assert (rows["dof"] == 60).all()
+    assert (rows["n_used"] == 64).all()
+    np.testing.assert_allclose(rows["reduced_chi2"], rows["chi2"] / 60)
+
+
+def test_errors_of_a_time_scale_with_it():
+    _, y, sigma = single_curves(50, seed=2)
+    ms = replace(SINGLE, name="ms")
+    low, high = (b * np.array([1, 1e3, 1, 1]) for b in BOX["single"])
+    other = fit_stack(DELAYS * 1e3, y, 1 / sigma, ms, FitConfig(), low, high)
+    seconds = fit(SINGLE, y, sigma)
+    np.testing.assert_allclose(other["value"][:, 1], seconds["value"][:, 1] * 1e3, rtol=1e-6)
+    np.testing.assert_allclose(other["stderr"][:, 1], seconds["stderr"][:, 1] * 1e3, rtol=1e-4)
+
+
+def test_relative_errors_scale_the_covariance():
+    _, y, sigma = single_curves(50, seed=3)
+    absolute, relative = fit(SINGLE, y, sigma), fit(SINGLE, y, 3 * sigma, FitConfig(absolute_sigma=False))
+    factor = np.sqrt(absolute["chi2"] / absolute["dof"])[:, None]
+    np.testing.assert_allclose(relative["stderr"], absolute["stderr"] * factor, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("unused", "status"), [(64, Status.NO_DATA), (60, Status.TOO_FEW_POINTS), (59, Status.CONVERGED)]
+)
+def test_curves_without_enough_points_say_so(unused, status):
+    _, y, sigma = single_curves(3, seed=4)
+    weight = 1 / sigma
+    weight[1, :unused] = 0
+    rows = fit_stack(DELAYS, y, weight, SINGLE, FitConfig(), *BOX["single"])
+    assert rows["status"].tolist() == [Status.CONVERGED, status, Status.CONVERGED]
+    assert rows["n_used"][1] == 64 - unused
+    if status != Status.CONVERGED:
+        for name in ("value", "stderr", "chi2", "covariance", "reduced_chi2", "aicc", "bic"):
+            assert np.isnan(rows[name][1]).all(), name
+        assert rows["rung"][1] == Rung.NONE
+
+
+class Refusing:
+    """A kernel that finds no minimum for chosen curves, for so many calls."""
+
+    def __init__(self, run, curves, calls):
+        self.run, self.curves, self.left = run, curves, calls
+
+    def __call__(self, family, x, y, *rest, **more):
+        found = self.run(family, x, y, *rest, **more)
+        if self.left:
+            self.left -= 1
+            found.converged[[j for j in range(len(y)) if any(np.array_equal(y[j], c) for c in self.curves)]] = False
+        return found
+
+
+@pytest.mark.parametrize(("calls", "rung"), [(1, Rung.STARTS), (2, Rung.TRF)])
+def test_a_curve_that_the_kernel_gives_up_climbs_the_ladder(monkeypatch, calls, rung):
+    from xpcs_dask.fitting.kernel import run
+
+    _, y, sigma = single_curves(6, seed=5)
+    plain = fit(SINGLE, y, sigma)
+    monkeypatch.setattr(run, "run_kernel", Refusing(run.run_kernel, [y[2], y[4]], calls))
+    rows = fit(SINGLE, y, sigma)
+    assert rows["rung"].tolist() == [1, 1, rung, 1, rung, 1]
+    assert (rows["status"] == Status.CONVERGED).all()
+    np.testing.assert_allclose(rows["chi2"], plain["chi2"], rtol=1e-8)
+    np.testing.assert_allclose(rows["stderr"], plain["stderr"], rtol=1e-3)
+    assert np.all(rows["evaluations"][[2, 4]] > plain["evaluations"][[2, 4]])
+    assert np.all(rows["reduced_chi2"] > 0)
+
+
+def test_without_numba_the_twin_answers(monkeypatch):
+    monkeypatch.setattr(families, "numba_found", lambda: False)
+    _, y, sigma = single_curves(10, seed=6)
+    rows = fit(SINGLE, y, sigma)
+    assert (rows["rung"] == Rung.TWIN).all()
+    monkeypatch.undo()
+    np.testing.assert_allclose(rows["chi2"], fit(SINGLE, y, sigma)["chi2"], rtol=1e-9)
+
+
+def test_a_decay_outside_the_delays_is_unidentifiable():
+    rng = np.random.default_rng(0)
+    theta = np.array([[0.3, tau, 1.0, 1.0] for tau in [2e-6, 60.0, 1e-3]])
+    y, sigma = with_noise(SINGLE, theta, rng, (-3, -3))
+    rows = fit(SINGLE, y, sigma)
+    outside = (rows["value"][:, 1] < DELAYS[0]) | (rows["value"][:, 1] > DELAYS[-1])
+    assert outside.tolist() == [True, True, False]
+    assert has(rows, Flag.UNIDENTIFIABLE).tolist() == [True, True, False]
+
+
+def test_a_second_component_that_is_not_there_is_not_established():
+    _, y, sigma = single_curves(40, seed=8)
+    rows = fit(DOUBLE, y, sigma)
+    good = rows["status"] == Status.CONVERGED
+    assert has(rows, Flag.SECOND_COMPONENT_NOT_ESTABLISHED)[good].mean() > 0.95
+    _, y, sigma = double_curves(40, seed=8, noise=(-4, -3.5))
+    rows = fit(DOUBLE, y, sigma)
+    assert has(rows, Flag.SECOND_COMPONENT_NOT_ESTABLISHED).mean() < 0.1
+
+
+def test_components_come_in_order():
+    _, y, sigma = double_curves(60, seed=9)
+    value = fit(DOUBLE, y, sigma)["value"]
+    assert np.all(value[:, 1] <= value[:, 4])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("search", "share"), [("fast", 0.96), ("thorough", 0.985)])
+def test_double_minima_are_the_best_known(search, share):
+    _, y, sigma = double_curves(150, seed=10)
+    rows = fit(DOUBLE, y, sigma, FitConfig(search=search))
+    best = np.array([scipy_best(DOUBLE, a, s, *BOX["double"], starts=10)[0] for a, s in zip(y, sigma, strict=True)])
+    assert np.mean(rows["chi2"] <= best * (1 + 1e-6)) >= share
+
+
+@pytest.mark.parametrize("model", [SIMPLE, SINGLE, DOUBLE], ids=lambda m: m.name)
+def test_no_success_has_a_gradient(model):
+    make = double_curves if model is DOUBLE else single_curves
+    _, y, sigma = make(120, seed=11)
+    noise = np.random.default_rng(1).normal(size=(30, 64))
+    y[:30] = 1 + sigma[:30] * noise
+    y[30:40] += 5 * sigma[30:40] * np.random.default_rng(2).standard_t(1, size=(10, 64))
+    lower, upper = BOX[model.name if model is not SIMPLE else "single"]
+    if model is SIMPLE:
+        lower, upper = lower[[0, 1, 3]], upper[[0, 1, 3]]
+    rows = fit(model, y, sigma, box=(lower, upper))
+    good = rows["status"] == Status.CONVERGED
+    assert good.mean() >= 0.99
+    gradient = [
+        projected_gradient(model, a, s, t, lower, upper)
+        for a, s, t in zip(y[good], sigma[good], rows["value"][good], strict=True)
+    ]
+    assert max(gradient) < 1e-5
+
+
+def test_a_given_start_is_tried_beside_the_own_ones():
+    truth, y, sigma = single_curves(10, seed=12)
+    plain, helped = fit(SINGLE, y, sigma), fit(SINGLE, y, sigma, start=truth)
+    np.testing.assert_allclose(helped["chi2"], plain["chi2"], rtol=1e-9)
+    assert np.all(helped["evaluations"] > plain["evaluations"])
+    one = fit(SINGLE, y, sigma, start=truth[0])
+    np.testing.assert_allclose(one["chi2"], plain["chi2"], rtol=1e-9)
