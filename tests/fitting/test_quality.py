@@ -91,8 +91,8 @@ def test_equal_weights_believe_no_error():
     g2 = np.array([[1.2, 1.2, 1.2, 0.0, 0.0, NAN, 1.2]], np.float32)
     err = np.array([[0.5, 0.0, NAN, 0.0, 0.5, 0.5, 0.5]], np.float32)
     weight, flags = equal(g2, err, np.array([9, 9, 9, 9, 9, 9, 3]), 4)
-    assert weight.tolist() == [[1, 1, 1, 0, 1, 0, 0]]
-    assert flags.tolist() == [[0, 0, 0, ZERO_COUNT, 0, MISSING, FEW]]
+    assert weight.tolist() == [[1, 1, 1, 1, 1, 0, 0]]
+    assert flags.tolist() == [[0, 0, 0, 0, 0, MISSING, FEW]]
 
 
 def test_equal_weights_without_errors_keep_zeros():

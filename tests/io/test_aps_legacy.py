@@ -30,7 +30,7 @@ def contents(data: xr.Dataset) -> dict[str, Any]:
         "xpcs/output_data": np.bytes_("/exchange"),
         "xpcs/dqlist": data["q"].to_numpy()[None],
         "xpcs/dphilist": np.linspace(0, 90, nq)[None],
-        "xpcs/dqmap": np.repeat(np.arange(nq + 1), 3)[None].astype("u4"),
+        "xpcs/dqmap": np.repeat(np.arange(nq + 1), np.arange(nq + 1) + 7)[None].astype("u4"),
         "xpcs/data_begin_todo": np.array([[1]], "u8"),
         "xpcs/data_end_todo": np.array([[run_file.FRAMES]], "u8"),
         PERIOD: np.array([[1e-3]]),
@@ -56,7 +56,7 @@ def test_everything(tmp_path: Path, data: xr.Dataset) -> None:
     np.testing.assert_allclose(info.delay, data["delay"], rtol=1e-12)
     np.testing.assert_array_equal(info.q, data["q"])
     np.testing.assert_array_equal(info.phi, np.linspace(0, 90, 12))
-    np.testing.assert_array_equal(info.n_pixels, 3)
+    np.testing.assert_array_equal(info.n_pixels, np.arange(8, 20))
     np.testing.assert_array_equal(info.level, data["level"])
     np.testing.assert_array_equal(info.n_products, data["n_products"][0])
     assert (info.frames, info.stride, info.average, info.frame_time) == (400, 1, 1, 1e-3)

@@ -66,6 +66,10 @@ def test_the_same_curve_has_the_same_identity_in_every_layout() -> None:
         np.testing.assert_array_equal(other, ids[0])
 
 
+STORED = [name for name in CONTAINERS if name != "pychx"]
+"""Layouts that hold errors."""
+
+
 def fitted(data: xr.Dataset, errors: str) -> xr.Dataset:
     """Fit all delays: only one of the layouts tells how few products the last ones have."""
     settings = {"errors": errors, "min_products": 1, "delay_range": (0.0, 1.0)}
@@ -75,20 +79,8 @@ def fitted(data: xr.Dataset, errors: str) -> xr.Dataset:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("errors", ["none", "quoted"])
-@pytest.mark.parametrize("name", [name for name in CONTAINERS if name != "pychx"])
+@pytest.mark.parametrize(("name", "errors"), [(n, "none") for n in CONTAINERS] + [(n, "quoted") for n in STORED])
 def test_same_fits(name: str, errors: str) -> None:
     expected, found = fitted(original(), errors), fitted(container(name), errors)
     np.testing.assert_array_equal(found["value"], expected["value"])
     np.testing.assert_array_equal(found["stderr"], expected["stderr"])
-
-
-@pytest.mark.slow
-def test_same_fits_without_errors() -> None:
-    """An exact zero stays out of the fit if its error is zero too, which nothing tells in a file without errors."""
-    data, found = original(), fitted(container("pychx"), "none")
-    counted = (data["g2"][0] != 0).all("delay").to_numpy()
-    assert counted.sum() >= 5
-    np.testing.assert_array_equal(found["value"][0, counted], fitted(data, "none")["value"][0, counted])
-    bare = fitted(data.assign(g2_err=np.nan * data["g2_err"]), "none")
-    np.testing.assert_array_equal(found["value"], bare["value"])

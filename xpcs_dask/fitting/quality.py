@@ -75,13 +75,11 @@ def quoted(g2: Any, err: Any, products: Any = None, min_products: int = 4) -> tu
 def equal(g2: Any, err: Any = None, products: Any = None, min_products: int = 4) -> tuple[Weights, PointFlags]:
     """Weight 1 for every usable point, and why points are not used; parameters and results as in `quoted`.
 
-    The errors are not believed, so they exclude nothing by themselves. But an exact zero whose quoted error is zero
-    too is a bin without counts, not a measurement, and stays out; an exact zero without any quoted error is kept.
+    The errors are not believed, so they exclude nothing: `err` is not looked at. Exact zeros are kept, for a bin where
+    no coincidence was counted is a result; so files that hold no errors give the same fits as those that do.
     """
     g2 = np.asarray(g2)
     flags = np.where(np.isfinite(g2), np.uint8(0), np.uint8(PointFlag.MISSING))
-    if err is not None:
-        flags |= np.where((g2 == 0) & (np.asarray(err) == 0), np.uint8(PointFlag.ZERO_COUNT), np.uint8(0))
     few = _few(products, min_products)
     if few is not None:
         flags |= few.view(np.uint8) * np.uint8(PointFlag.FEW_PRODUCTS)

@@ -48,7 +48,7 @@ def load(y, weight, lower, upper, curve, sums, linear):
     if used == 0:
         return 0, 1.0, 0.0, 1.0
     varies = square > 1e-28 * used * mean * mean
-    size = math.sqrt(square / used) if varies else max(abs(mean), 1e-300)
+    size = math.sqrt(square / used) if varies else max(abs(mean), 1.0)
     total = 0.0
     total_square = 0.0
     for i in range(m):
@@ -170,7 +170,7 @@ def search_curve(curve, sums, linear, lower, upper, table, search, start, given,
                 swaps_of = best
                 score_swaps(curve, sums, linear, table.sharp_ln_tau, table.sharp, minima[best], swaps, fractions)
             proposed = propose_swap(table.sharp_ln_tau, table.sharp_stretch, minima[swaps_of], swaps, fractions, z)
-        if proposed:
+        if proposed or (k == 0 and counts[FOUND] == 0):  # at worst from z = 0, moved into the box
             descend(curve, sums, linear, lower, upper, z, search.swappable, minima, counts)
     return significance(chi2_single, minima[counts[BEST], CHI2], sums)
 
