@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from xpcs_dask.config import Covariance, FitConfig, Loss, Search
 from xpcs_dask.errors import ConfigError
-from xpcs_dask.fitting.blocks import one_thread
+from xpcs_dask.fitting.blocks import SLAB_POINTS, one_thread
+from xpcs_dask.fitting.layout import fit_dtype
 from xpcs_dask.fitting.models import Evaluate, Floats, Model, resolve
 from xpcs_dask.fitting.strategy import fit_stack
 
@@ -132,7 +133,7 @@ def fit_curves(
     array([0.2, 0.1, 1. ])
     """
     record = _resolve(model, jac, start)
-    values, weight = _points(y, sigma)
+    values, error = _points(y, sigma)
     grid = _abscissa(x, record, values.shape[-1])
     absolute = absolute_sigma and sigma is not None
     config = FitConfig.make(
@@ -149,19 +150,25 @@ def fit_curves(
     lead, m = values.shape[:-1], values.shape[-1]
     begin = _start(start, lead, len(record.parameters))
     _check_ids(curve_id, lead)
-    flat = values.reshape(-1, m)
     _check_output(record, grid, m, lower, upper, begin)
+    flat = values.reshape(-1, m)
+    packed = np.empty(len(flat), dtype=fit_dtype(record, "full"))
+    step = max(1, SLAB_POINTS // max(m, 1))
     with one_thread():
-        packed = fit_stack(grid, flat, weight.reshape(-1, m), record, config, lower, upper, begin)
+        for first in range(0, len(flat), step):
+            part = slice(first, first + step)
+            weight = _weights(flat[part], None if error is None else error.reshape(-1, m)[part])
+            some = begin[part] if begin is not None and begin.ndim > 1 else begin
+            packed[part] = fit_stack(grid, flat[part], weight, record, config, lower, upper, some)
     return unpack(packed.reshape(lead), record)
 
 
 def unpack(packed: NDArray[np.void], model: Model) -> CurveFits:
     """Fields of packed results, the covariance as full matrices."""
     p = len(model.parameters)
-    triangle = np.tril_indices(p)
-    matrix = np.empty((*packed.shape, p, p))
-    matrix[..., triangle[0], triangle[1]] = matrix[..., triangle[1], triangle[0]] = packed["covariance"]
+    row, column = np.indices((p, p))
+    low, high = np.minimum(row, column), np.maximum(row, column)
+    matrix = np.take(packed["covariance"], high * (high + 1) // 2 + low, axis=-1)
     names = ("value", "stderr", "chi2", "dof", "n_used", "status", "rung", "flags", "evaluations")
     fields: dict[str, Any] = {name: packed[name].copy() for name in names}
     return CurveFits(covariance=matrix, parameters=model.names, **fields)
@@ -180,24 +187,30 @@ def _resolve(model: str | Model | Evaluate, jac: Evaluate | None, start: ArrayLi
     return resolve(model, jac=jac)
 
 
-def _points(y: ArrayLike, sigma: ArrayLike | None) -> tuple[Floats, Floats]:
-    """Curves and weights 1/sigma, 0 where the point cannot be used."""
+def _points(y: ArrayLike, sigma: ArrayLike | None) -> tuple[Floats, Floats | None]:
+    """Curves and their errors, as float64 of one shape."""
     values = np.asarray(y, dtype=np.float64)
     if values.ndim == 0:
         raise ConfigError("y is a single number; give a curve (m,) or curves (…, m)")
     if sigma is None:
-        return values, np.isfinite(values).astype(np.float64)
+        return values, None
     error = np.asarray(sigma, dtype=np.float64)
     try:
-        error = np.broadcast_to(error, values.shape)
+        return values, np.broadcast_to(error, values.shape)
     except ValueError:
         raise ConfigError(f"sigma of shape {error.shape} does not fit y of shape {values.shape}") from None
+
+
+def _weights(values: Floats, error: Floats | None) -> Floats:
+    """Weights 1/sigma, 0 where the point cannot be used."""
+    if error is None:
+        return np.isfinite(values).astype(np.float64)
     with np.errstate(divide="ignore", over="ignore"):
         weight = np.divide(1.0, error)
     # Comparisons with NaN are False, 1/inf is 0 and 1/0 is inf: a finite weight above 0 is a usable error.
     usable = (weight > 0) & (weight < np.inf) & (np.abs(values) < np.inf)
     np.copyto(weight, 0.0, where=~usable)
-    return values, weight
+    return weight
 
 
 def _abscissa(x: ArrayLike, model: Model, m: int) -> Any:

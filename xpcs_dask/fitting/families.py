@@ -166,18 +166,19 @@ def _pack(rows: NDArray[np.void], family: Family, found: KernelFit, config: FitC
     status[used <= free] = Status.TOO_FEW_POINTS
     status[used == 0] = Status.NO_DATA
     good = status == Status.CONVERGED
-    value, covariance = found.z.copy(), found.covariance
+    value = found.z.copy()
     value[:, family.times] = np.exp(value[:, family.times])
-    on_low, on_high = (found.z == edge for edge in family.log_box)
-    value = np.where(on_low, family.lower, np.where(on_high, family.upper, value))
+    for edge, bound in zip(family.log_box, (family.lower, family.upper), strict=True):
+        value = np.where(found.z == edge, bound, value)  # exp(log(bound)) is not always the bound
     unit = np.where(family.times, value, 1.0)
     dof = used - free
     if covariance_kind(config) == "scaled" and config.loss == "linear":
         unit = unit * np.sqrt(found.chi2 / np.maximum(dof, 1))[:, None]
-    chosen = family.position
-    p = len(chosen)
+    covariance = found.covariance * unit[:, :, None] * unit[:, None, :]
+    p, chosen = len(family.position), family.position
     row, column = np.tril_indices(p)
-    packed = covariance[:, chosen[row], chosen[column]] * unit[:, chosen[row]] * unit[:, chosen[column]]
+    triangle = chosen[row] * len(family.lower) + chosen[column]
+    packed = np.take(covariance.reshape(len(value), -1), triangle, axis=1)
     diagonal = [pairs(k + 1) - 1 for k in range(p)]
     rows["status"], rows["n_used"], rows["dof"], rows["evaluations"] = status, used, dof, found.evaluations
     for name, content in (

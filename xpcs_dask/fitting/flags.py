@@ -35,7 +35,7 @@ def flags_of(
     Parameters
     ----------
     packed : array of `layout.fit_dtype`, shape (n,)
-        Results; value, stderr, chi2, dof and status are read.
+        Results; value, stderr, chi2, dof, n_used and status are read.
     x : array
         Abscissa; a relaxation time is compared with it only where its shape is ``(m,)``.
     y, weight : array, shape (n, m)
@@ -49,12 +49,15 @@ def flags_of(
         Bits of `layout.Flag`.
     """
     fitted = packed["status"] == Status.CONVERGED
-    used = weight > 0
+    holes = np.flatnonzero(packed["n_used"] < weight.shape[1])
+    used = weight[holes] > 0
     value, stderr = packed["value"], packed["stderr"]
     bound = (lower < upper) & ((value <= lower) | (value >= upper))
-    unknown = ((lower < upper) & ~bound & np.isnan(stderr)).any(axis=1) | _outside(value, x, used, model, lower, upper)
+    unknown = ((lower < upper) & ~bound & np.isnan(stderr)).any(axis=1)
+    unknown |= _outside(value, x, holes, used, model, lower, upper)
     dominant = weight.max(axis=1, initial=0.0) ** 2 > DOMINANT * np.einsum("ij,ij->i", weight, weight)
-    excluded = np.count_nonzero(np.isfinite(y), axis=1) > np.count_nonzero(used, axis=1)
+    excluded = np.zeros(len(packed), dtype=bool)
+    excluded[holes] = (np.isfinite(y[holes]) & ~used).any(axis=1)
     found = packed["flags"].astype(np.uint32)
     for flag, where in (
         (Flag.AT_BOUND, fitted & bound.any(axis=1)),
@@ -68,9 +71,18 @@ def flags_of(
 
 
 def _outside(
-    value: Floats, x: Any, used: NDArray[np.bool_], model: Model, lower: Floats, upper: Floats
+    value: Floats,
+    x: Any,
+    holes: NDArray[np.intp],
+    used: NDArray[np.bool_],
+    model: Model,
+    lower: Floats,
+    upper: Floats,
 ) -> NDArray[np.bool_]:
-    """Curves with a fitted relaxation time that is shorter than the first used delay or longer than the last."""
+    """Curves with a fitted relaxation time that is shorter than the first used delay or longer than the last.
+
+    `holes` are the curves that do not use every delay, and `used` the delays that these use.
+    """
     times = [k for k, p in enumerate(model.parameters) if p.relaxation_time and lower[k] < upper[k]]
     if not times or np.shape(x) != used.shape[1:]:
         return np.zeros(len(value), dtype=bool)
@@ -79,11 +91,12 @@ def _outside(
     order = order[delay[order] > 0]
     if not order.size:
         return np.zeros(len(value), dtype=bool)
-    counted = used if order.size == delay.size and (order[1:] > order[:-1]).all() else used[:, order]
-    delay = delay[order]
-    first = delay[counted.argmax(axis=1)][:, None]
-    last = delay[order.size - 1 - counted[:, ::-1].argmax(axis=1)][:, None]
-    return ((value[:, times] < first) | (value[:, times] > last)).any(axis=1)
+    delay, used = delay[order], used[:, order]
+    first, last = np.full((len(value), 1), delay[0]), np.full((len(value), 1), delay[-1])
+    first[holes, 0] = delay[used.argmax(axis=1)]
+    last[holes, 0] = delay[order.size - 1 - used[:, ::-1].argmax(axis=1)]
+    outside: NDArray[np.bool_] = ((value[:, times] < first) | (value[:, times] > last)).any(axis=1)
+    return outside
 
 
 def _poor(chi2: Floats, dof: NDArray[np.int32], config: FitConfig) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from xpcs_dask.fitting.kernel.box import box_step, linear_box
 from xpcs_dask.fitting.kernel.compiled import compiled
-from xpcs_dask.fitting.kernel.exp import vexp
+from xpcs_dask.fitting.kernel.exp import near_exp
 from xpcs_dask.fitting.kernel.single import CONVERGED, EXHAUSTED, STALLED
 
 HOPELESS, REPEATED = 3, 4
@@ -52,10 +52,10 @@ def fill_rows(curve, z, rows):
     for i in range(u.size):
         v1 = u[i] - ln_tau1
         v2 = u[i] - ln_tau2
-        power1 = vexp(stretch1 * v1)
-        power2 = vexp(stretch2 * v2)
-        e1 = vexp(-power1)
-        e2 = vexp(-power2)
+        power1 = near_exp(stretch1 * v1)
+        power2 = near_exp(stretch2 * v2)
+        e1 = near_exp(-power1)
+        e2 = near_exp(-power2)
         g1 = f * e1 + (1.0 - f) * e2
         outer = 2.0 * g1 * w[i]
         slope1 = outer * f * e1 * power1

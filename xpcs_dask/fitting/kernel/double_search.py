@@ -109,9 +109,10 @@ def significance(chi2_single, chi2, sums):
 @compiled
 def fit_one_component(curve, sums, linear, low, high, ln_tau, stretch):
     """Fit a single decay (in a box that holds both components): base of the bumps, and what F compares with."""
-    memory = np.empty((4, 12))
-    single_low = memory[2]
-    single_high = memory[3]
+    m = curve.shape[1]
+    space = (np.empty(m), np.empty(m), np.empty(12), np.empty(12))
+    single_low = np.empty(4)
+    single_high = np.empty(4)
     single_low[0] = linear[0]
     single_high[0] = linear[1]
     single_low[1] = min(low[0], low[2])
@@ -122,7 +123,7 @@ def fit_one_component(curve, sums, linear, low, high, ln_tau, stretch):
     single_high[3] = linear[3]
     return refine_single(
         curve[U], curve[Y], curve[WEIGHT], sums[SUM_1], sums[SUM_Y], sums[SUM_YY], ln_tau, stretch,
-        single_low, single_high, SINGLE_TOLERANCE, SINGLE_ITERATIONS, memory[0], memory[1],
+        single_low, single_high, SINGLE_TOLERANCE, SINGLE_ITERATIONS, space,
     )  # fmt: skip
 
 

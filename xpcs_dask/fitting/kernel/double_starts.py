@@ -18,7 +18,7 @@ import numpy as np
 from xpcs_dask.fitting.kernel.compiled import compiled
 from xpcs_dask.fitting.kernel.double_pairs import best_contrast, centring
 from xpcs_dask.fitting.kernel.double_refine import WEIGHT, U, W, Y
-from xpcs_dask.fitting.kernel.exp import vexp
+from xpcs_dask.fitting.kernel.exp import near_exp
 
 SWAP_FRACTIONS = np.array([0.05, 0.15, 0.3, 0.45, 0.6, 0.75, 0.85, 0.92, 0.97])
 """Of the component that is kept."""
@@ -42,8 +42,8 @@ def bump_columns(curve, a, ln_tau, stretch, d, columns):
     m = curve.shape[1]
     for i in range(m):
         v = curve[U, i] - ln_tau
-        power = vexp(stretch * v)
-        e = vexp(-power)
+        power = near_exp(stretch * v)
+        e = near_exp(-power)
         w = curve[W, i]
         slope = 2.0 * a * e * e * power * w
         columns[0, i] = w
@@ -117,7 +117,7 @@ def swap_sums(curve, sharp, ln_tau, stretch, e, M):
     y = curve[Y]
     own2 = own4 = own_y = 0.0
     for i in range(m):
-        e[i] = vexp(-vexp(stretch * (curve[U, i] - ln_tau)))
+        e[i] = near_exp(-near_exp(stretch * (curve[U, i] - ln_tau)))
         square = e[i] * e[i]
         t = weight[i] * square
         own2 += t

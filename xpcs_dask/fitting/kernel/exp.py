@@ -2,7 +2,7 @@
 
 ``math.exp`` is a scalar library call there (ten times slower). This one reduces the argument by Cody and Waite
 (Software Manual for the Elementary Functions, 1980), takes a polynomial of degree 11 and adds the exponent through the
-bits of the number. Relative error 8e-15; arguments are clamped to [-708, 709].
+bits of the number. Relative error 8e-15 (`near_exp`, of degree 8, 3e-10); arguments are clamped to [-708, 709].
 """
 
 from __future__ import annotations
@@ -50,6 +50,26 @@ def vexp(x):
     p = p * r + 1.0 / 3628800
     p = p * r + 1.0 / 362880
     p = p * r + 1.0 / 40320
+    p = p * r + 1.0 / 5040
+    p = p * r + 1.0 / 720
+    p = p * r + 1.0 / 120
+    p = p * r + 1.0 / 24
+    p = p * r + 1.0 / 6
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
+    return _number(_bits(p) + (_bits(t) << np.int64(52)))
+
+
+@rounding
+def near_exp(x):
+    """Exponential of x to 3e-10: enough on the way to a minimum that exact passes then confirm."""
+    x = min(max(x, -708.0), 709.0)
+    t = x * LOG2_E + MAGIC
+    k = t - MAGIC
+    r = x - k * LN2_HIGH
+    r = r - k * LN2_LOW
+    p = 1.0 / 40320
     p = p * r + 1.0 / 5040
     p = p * r + 1.0 / 720
     p = p * r + 1.0 / 120

@@ -46,15 +46,17 @@ def single_columns(u, y, w, z, J, r):
     beta = z[1]
     stretch = z[2]
     d = z[3]
+    for i in range(u.size):  # exponentials first: with all the rest they need more registers than there are
+        power = vexp(stretch * (u[i] - beta))
+        J[0, i] = vexp(-2.0 * power)
+        J[1, i] = power
     for i in range(u.size):
-        v = u[i] - beta
-        power = vexp(stretch * v)
-        e = vexp(-2.0 * power)
-        slope = 2.0 * w[i] * a * e * power
-        r[i] = w[i] * (y[i] - d - a * e)
-        J[0, i] = w[i] * e
+        e = w[i] * J[0, i]
+        slope = 2.0 * a * e * J[1, i]
+        r[i] = w[i] * (y[i] - d) - a * e
+        J[0, i] = e
         J[1, i] = stretch * slope
-        J[2, i] = -v * slope
+        J[2, i] = (beta - u[i]) * slope
         J[3, i] = w[i]
 
 

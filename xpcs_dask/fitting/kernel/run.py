@@ -9,7 +9,7 @@ from xpcs_dask.fitting.kernel import refine, single
 from xpcs_dask.fitting.kernel.table import FAST_STARTS, THOROUGH_STARTS, log_delays, start_table
 from xpcs_dask.fitting.models import Floats
 
-NEAR = 1e-7
+NEAR = 1e-8
 """Predicted relative decrease at which variable projection hands over to the residual form."""
 
 

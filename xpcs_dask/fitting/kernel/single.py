@@ -15,7 +15,7 @@ import numpy as np
 
 from xpcs_dask.fitting.kernel.box import linear_box, plane_step
 from xpcs_dask.fitting.kernel.compiled import careful, compiled
-from xpcs_dask.fitting.kernel.exp import vexp
+from xpcs_dask.fitting.kernel.exp import near_exp
 from xpcs_dask.fitting.kernel.table import CERTAIN, N_TABLE, SAME_STRETCH, SAME_TAU, STRUCK
 
 MAX_ITERATIONS = 60
@@ -71,15 +71,21 @@ def load_curve(y, weight, shifted, w):
 
 
 @compiled
-def decay_sums(u, y, w2, beta, stretch, S):
-    """Fill the twelve weighted sums at (beta, stretch): one fused, vectorised pass."""
+def decay_sums(u, y, w2, beta, stretch, decay, slope, S):
+    """Fill the twelve weighted sums at (beta, stretch), two exponentials a delay.
+
+    Exponentials first, sums after (`decay` and `slope` are scratch): together they need more registers than there are.
+    """
+    for i in range(u.size):
+        power = near_exp(stretch * (u[i] - beta))
+        e = near_exp(-2.0 * power)
+        decay[i] = e
+        slope[i] = -2.0 * e * power
     ee = e1 = ey = qe = q1 = qy = ve = v1 = vy = qq = qv = vv = 0.0
     for i in range(u.size):
-        v = u[i] - beta
-        power = vexp(stretch * v)
-        e = vexp(-2.0 * power)
-        q = -2.0 * e * power
-        s = q * v
+        e = decay[i]
+        q = slope[i]
+        s = q * (u[i] - beta)
         w = w2[i]
         yi = y[i]
         we = w * e
@@ -174,14 +180,15 @@ def last_step(S, ww, beta, stretch, a, d, free_a, free_d, g0, g1, h00, h01, h11,
 
 
 @compiled
-def refine_single(u, y, w2, ww, wy, yy, beta, stretch, lower, upper, tolerance, max_iterations, S, T):
+def refine_single(u, y, w2, ww, wy, yy, beta, stretch, lower, upper, tolerance, max_iterations, space):
     """Levenberg-Marquardt in (beta, stretch) from one start; bounds in the order contrast, ln tau, stretch, baseline.
 
     Ends when the predicted decrease is below `tolerance` of chi2, and then takes that last Gauss-Newton step without
     evaluating it: the error left is of second order. Returns contrast, beta, stretch, baseline, chi2, the number of
     evaluations and a code.
     """
-    decay_sums(u, y, w2, beta, stretch, S)
+    decay, slope, S, T = space
+    decay_sums(u, y, w2, beta, stretch, decay, slope, S)
     a, d, _, free_a, free_d = linear_box(S[EE], S[E1], ww, S[EY], wy, lower[0], upper[0], lower[3], upper[3])
     chi2 = chi2_of(S, ww, wy, yy, a, d)
     evaluations = 1
@@ -204,7 +211,7 @@ def refine_single(u, y, w2, ww, wy, yy, beta, stretch, lower, upper, tolerance, 
                 break
             new_beta = min(max(beta + s0, lower[1]), upper[1])
             new_stretch = min(max(stretch + s1, lower[2]), upper[2])
-            decay_sums(u, y, w2, new_beta, new_stretch, T)
+            decay_sums(u, y, w2, new_beta, new_stretch, decay, slope, T)
             evaluations += 1
             a2, d2, _, fa2, fd2 = linear_box(T[EE], T[E1], ww, T[EY], wy, lower[0], upper[0], lower[3], upper[3])
             chi2_new = chi2_of(T, ww, wy, yy, a2, d2)
@@ -237,17 +244,47 @@ def refine_single(u, y, w2, ww, wy, yy, beta, stretch, lower, upper, tolerance, 
 
 
 @compiled
-def scan_table(y, w2, ww, wy, decays, first, last, lower, upper, score):
-    """Chi2 (less a constant) of nodes first..last of the table, each with its best contrast and baseline."""
-    for node in range(first, last):
-        row = decays[node]
-        ee = e1 = ey = 0.0
+def scan_table(y, w2, ww, wy, decays, first, last, lower, upper, weighted, score):
+    """Chi2 (less a constant) of nodes first..last of the table, each with its best contrast and baseline.
+
+    Four nodes at a time (their number is a multiple of four), so that weights are loaded once for them; `weighted` is
+    scratch for weight times y.
+    """
+    for i in range(y.size):
+        weighted[i] = w2[i] * y[i]
+    for node in range(first, last, 4):
+        row0 = decays[node]
+        row1 = decays[node + 1]
+        row2 = decays[node + 2]
+        row3 = decays[node + 3]
+        a0 = a1 = a2 = b0 = b1 = b2 = c0 = c1 = c2 = d0 = d1 = d2 = 0.0
         for i in range(y.size):
-            we = w2[i] * row[i]
-            e1 += we
-            ee += we * row[i]
-            ey += we * y[i]
-        _, _, score[node], _, _ = linear_box(ee, e1, ww, ey, wy, lower[0], upper[0], lower[3], upper[3])
+            w = w2[i]
+            v = weighted[i]
+            t = w * row0[i]
+            a0 += t * row0[i]
+            a1 += t
+            a2 += v * row0[i]
+            t = w * row1[i]
+            b0 += t * row1[i]
+            b1 += t
+            b2 += v * row1[i]
+            t = w * row2[i]
+            c0 += t * row2[i]
+            c1 += t
+            c2 += v * row2[i]
+            t = w * row3[i]
+            d0 += t * row3[i]
+            d1 += t
+            d2 += v * row3[i]
+        al = lower[0]
+        ah = upper[0]
+        dl = lower[3]
+        dh = upper[3]
+        _, _, score[node], _, _ = linear_box(a0, a1, ww, a2, wy, al, ah, dl, dh)
+        _, _, score[node + 1], _, _ = linear_box(b0, b1, ww, b2, wy, al, ah, dl, dh)
+        _, _, score[node + 2], _, _ = linear_box(c0, c1, ww, c2, wy, al, ah, dl, dh)
+        _, _, score[node + 3], _, _ = linear_box(d0, d1, ww, d2, wy, al, ah, dl, dh)
 
 
 @compiled
@@ -291,8 +328,7 @@ def fit_single(u, y, weight, lower, upper, table, start, starts, tolerance, z, e
     n, m = y.shape
     shifted = np.empty(m)
     w2 = np.empty(m)
-    S = np.empty(12)
-    T = np.empty(12)
+    space = (np.empty(m), np.empty(m), np.empty(12), np.empty(12))
     score = np.empty(node_tau.size)
     low = lower.copy()
     high = upper.copy()
@@ -310,7 +346,7 @@ def fit_single(u, y, weight, lower, upper, table, start, starts, tolerance, z, e
             wy += w2[i] * shifted[i]
         low[3] = lower[3] - mean
         high[3] = upper[3] - mean
-        scan_table(shifted, w2, ww, wy, decays, 0, N_TABLE, low, high, score)
+        scan_table(shifted, w2, ww, wy, decays, 0, N_TABLE, low, high, space[0], score)
         scanned = N_TABLE
         own = starts[0]
         given = 1 if start[j, 0] < NO_START else 0
@@ -330,7 +366,7 @@ def fit_single(u, y, weight, lower, upper, table, start, starts, tolerance, z, e
                 stretch = node_stretch[node]
                 strike_out(score, node_tau, node_stretch, node, scanned)
             a, beta, stretch, d, chi2, cost, ending = refine_single(
-                u, shifted, w2, ww, wy, constant, beta, stretch, low, high, tolerance, MAX_ITERATIONS, S, T
+                u, shifted, w2, ww, wy, constant, beta, stretch, low, high, tolerance, MAX_ITERATIONS, space
             )
             evaluations[j] += cost
             if attempt > 0 and ending == CONVERGED and abs(chi2 - best) > 1e-6 * abs(best):
@@ -346,6 +382,6 @@ def fit_single(u, y, weight, lower, upper, table, start, starts, tolerance, z, e
                 if (constant - best) * (used - 4) < CERTAIN * best:
                     own = starts[1]
                 if own > 1:
-                    scan_table(shifted, w2, ww, wy, decays, N_TABLE, node_tau.size, low, high, score)
+                    scan_table(shifted, w2, ww, wy, decays, N_TABLE, node_tau.size, low, high, space[0], score)
                     scanned = node_tau.size
             attempt += 1

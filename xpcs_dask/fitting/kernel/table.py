@@ -6,6 +6,8 @@ curve with a node costs three weighted sums. That replaces guessing.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from xpcs_dask.fitting.models import Floats
@@ -32,13 +34,22 @@ def log_delays(x: Floats) -> Floats:
 def start_table(u: Floats, lower: Floats, upper: Floats) -> tuple[Floats, Floats, Floats]:
     """Nodes (ln tau, stretch) and their decays ``(nodes, m)``; the first `N_TABLE` have the stretch nearest to 1.
 
-    Bounds are those of (contrast, ln tau, stretch, baseline); `u` are the logarithms of the delays.
+    Bounds are those of (contrast, ln tau, stretch, baseline); `u` are the logarithms of the delays. The last few tables
+    are remembered: blocks of one series share theirs.
     """
+    return _table(u.tobytes(), *(float(b) for b in (lower[1], upper[1], lower[2], upper[2])))
+
+
+@lru_cache(maxsize=8)
+def _table(
+    delays: bytes, tau_low: float, tau_high: float, stretch_low: float, stretch_high: float
+) -> tuple[Floats, Floats, Floats]:
+    u = np.frombuffer(delays)
     real = u[u > -600]
     first, last = (real.min(), real.max()) if real.size else (0.0, 1.0)
-    begin, end = np.clip((first - 1.0, last + 2.5), lower[1], upper[1])
+    begin, end = np.clip((first - 1.0, last + 2.5), tau_low, tau_high)
     ln_tau = np.linspace(begin, end, N_TABLE)
-    stretches = np.clip((1.0, *OTHER_STRETCHES), lower[2], upper[2])
+    stretches = np.clip((1.0, *OTHER_STRETCHES), stretch_low, stretch_high)
     node_tau, node_stretch = np.tile(ln_tau, stretches.size), np.repeat(stretches, N_TABLE)
     with np.errstate(over="ignore"):
         decays = np.exp(-2.0 * np.exp(node_stretch[:, None] * (u - node_tau[:, None])))

@@ -27,7 +27,7 @@ from xpcs_dask.fitting.models import Floats
 
 BLOCK = 1024
 """Curves at a time: enough to pay for an iteration, few enough for the cache."""
-TOLERANCE = 1e-13
+TOLERANCE = 1e-11
 MAX_ITERATIONS = 100
 SINGULAR = 1e-12
 """Smallest eigenvalue of the scaled normal matrix below which parameters cannot be told apart."""
