@@ -210,6 +210,19 @@ def test_rows_are_numbered_before_bins_are_left_out():
     assert fits["curve_id"].values.tolist() == [[1, 2, 3], [5, 6, 7], [9, 10, 11]]
 
 
+@pytest.mark.parametrize("chunks", [None, {"file": 1}])
+def test_the_number_of_a_curve_does_not_depend_on_the_order_of_dimensions(chunks):
+    plain = DATA.drop_vars("curve_id")
+    plain = plain if chunks is None else plain.chunk(chunks)
+    fits = xd.fit(plain)
+    for order in (("qbin", "file", "delay"), ("qbin", "delay", "file"), ("delay", "file", "qbin")):
+        turned = xd.fit(plain.transpose(*order, ...))
+        xr.testing.assert_identical(turned["curve_id"].transpose("file", "qbin"), fits["curve_id"])
+    assert fits["curve_id"].values.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    array = xd.fit(plain["g2"].transpose("qbin", ...), "simple")
+    xr.testing.assert_identical(array["curve_id"].transpose("file", "qbin"), fits["curve_id"])
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -245,6 +258,31 @@ def test_nothing_to_fit_is_refused():
 def test_data_of_another_shape_is_refused(wrong, message):
     with pytest.raises(ConfigError, match=message):
         xd.fit(wrong)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"), [(np.nan, "is nan"), (-1e-3, "is -0.001"), (np.inf, "is inf"), (-np.inf, "is -inf")]
+)
+def test_delays_that_are_none_are_named(value, says):
+    delay = DATA["delay"].values.copy()
+    delay[5] = value
+    wrong = DATA.assign_coords(delay=("delay", delay))
+    for verb in (xd.fit, xd.quality):
+        with pytest.raises(ConfigError, match=rf"delay\[5\] {says}"):
+            verb(wrong)
+    with pytest.raises(ConfigError, match=r"delay\[5\]"):
+        xd.fit(wrong, delay_range=(0.0, 1e-4))
+
+
+def test_delays_in_time_units_are_refused():
+    wrong = DATA.assign_coords(delay=(DATA["delay"].values * 1e9).astype("m8[ns]"))
+    with pytest.raises(ConfigError, match=r"timedelta64\[ns\]"):
+        xd.fit(wrong)
+
+
+def test_a_delay_of_zero_is_allowed():
+    from_zero = DATA.assign_coords(delay=DATA["delay"].values - DATA["delay"].values[0])
+    assert (xd.fit(from_zero, "simple")["status"] == Status.CONVERGED).any()
 
 
 def test_ranges_need_their_coordinate():
@@ -289,6 +327,30 @@ def test_any_function_is_a_model():
     x, use = np.log(DATA["delay"].values), DATA["n_products"].values[0] >= 4
     slope, offset = np.polyfit(x[use], DATA["g2"].values[0, 0][use], 1, w=1 / DATA["g2_err"].values[0, 0][use])
     np.testing.assert_allclose(lazy["value"][0, 0], [offset, -slope], rtol=1e-6)
+
+
+def _one_short(x, offset, slope):
+    return (offset - slope * np.log(x))[1:]
+
+
+def _number(x, offset):
+    return offset
+
+
+def _column(x, offset):
+    return offset + x[:, None]
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [(_one_short, r"\(31,\)"), (_number, r"\(\)"), (_column, r"\(32, 1\)")],
+    ids=["short", "0-d", "2-d"],
+)
+@pytest.mark.parametrize("chunks", [None, {"file": 1}])
+def test_a_function_of_another_shape_is_refused_before_any_task(model, shape, chunks):
+    data = DATA if chunks is None else DATA.chunk(chunks)
+    with computes_at_most(0), pytest.raises(ConfigError, match=rf"returned shape {shape}.*\(32,\)"):
+        xd.fit(data, model)
 
 
 def test_groups_are_fitted_one_by_one():

@@ -52,6 +52,17 @@ def test_every_public_name_is_there(name):
     assert name in dir(xd)
 
 
+@pytest.mark.parametrize("name", ["Flag", "Rung", "Status", "flag_names"])
+def test_codes_are_at_hand_and_light(name):
+    assert name in xd.__all__
+    heavy = [module for module in HEAVY if module != "numpy"]
+    assert imported(f"import xpcs_dask; xpcs_dask.{name}", *heavy) == []
+
+
+def test_flags_are_read_by_name():
+    assert xd.flag_names(int(xd.Flag.AT_BOUND | xd.Flag.POOR_FIT)) == ["at_bound", "poor_fit"]
+
+
 def test_an_unknown_name_says_so():
     with pytest.raises(AttributeError, match="no attribute 'curve_fit'"):
         _ = xd.curve_fit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from contextlib import nullcontext
 from importlib.metadata import version
 
@@ -194,6 +195,24 @@ def test_groups_round_trip(data, results, lazy, tmp_path, form):
 
 
 @pytest.mark.parametrize("form", FORMATS)
+def test_every_group_keeps_its_own_coordinates_and_place(results, tmp_path, form):
+    """Zarr lists groups in another order at each opening; those of one size could get each other's coordinates."""
+    groups = {
+        f"group_{k}": results.assign_coords(q=results["q"] + k, qbin=results["qbin"] + 10 * k) for k in (0, 1, 2, 10)
+    }
+    path = save(xr.DataTree.from_dict(groups), tmp_path / f"fits.{form}")
+    for _ in range(20):
+        opened = open_results(path)
+        assert list(opened.children) == list(groups)
+        for name, expected in groups.items():
+            xr.testing.assert_identical(
+                opened[name].to_dataset().drop_vars(expected.data_vars),
+                expected.coords.to_dataset().assign_attrs(expected.attrs),
+            )
+            np.testing.assert_array_equal(opened[name]["value"].sel(qbin=expected["qbin"]), expected["value"])
+
+
+@pytest.mark.parametrize("form", FORMATS)
 def test_existing_output_is_kept_unless_told(results, data, tmp_path, form):
     path = save(results, tmp_path / f"fits.{form}")
     other = xd.fit(data, "simple")
@@ -221,6 +240,29 @@ def test_overwrite_removes_no_folder_of_something_else(results, tmp_path):
     with pytest.raises(OutputExistsError, match="holds no results"):
         save(results, precious, overwrite=True)
     assert (precious / "cat.jpg").read_text() == "cat"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_overwrite_removes_no_store_of_another_program(results, tmp_path, form):
+    path, other = tmp_path / f"map.{form}", xr.Dataset({"height": ("x", [1.0])})
+    other.to_netcdf(path) if form == "nc" else other.to_zarr(path, zarr_format=3, consolidated=False)
+    with pytest.raises(OutputExistsError, match=r"something else: it holds no results; choose another output$"):
+        save(results, path, overwrite=True)
+    with pytest.raises(OutputExistsError, match=r"choose another output$") as caught:
+        save(results, path)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.args) == (str(caught.value), caught.value.args)
+    options = {"engine": "h5netcdf"} if form == "nc" else {"engine": "zarr", "consolidated": False}
+    with xr.open_dataset(path, **options) as kept:
+        assert kept["height"].item() == 1.0
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_results_of_a_schema_that_cannot_be_read_may_be_replaced(results, tmp_path, form):
+    path = save(results.assign_attrs(schema_version=SCHEMA_VERSION + 1), tmp_path / f"fits.{form}")
+    with pytest.raises(OutputExistsError, match=r"results that cannot be read.* or pass --overwrite"):
+        save(results, path)
+    same(open_results(save(results, path, overwrite=True)).compute(), results)
 
 
 @pytest.mark.parametrize("form", FORMATS)

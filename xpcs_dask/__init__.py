@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from xpcs_dask.api import fit, quality
     from xpcs_dask.config import FitConfig
     from xpcs_dask.fitting.curves import fit_curves
+    from xpcs_dask.fitting.layout import Flag, Rung, Status, flag_names
     from xpcs_dask.fitting.models import MODELS, Model, Parameter
     from xpcs_dask.io.open import open_g2
     from xpcs_dask.results import open_results, save
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
 __all__ = [
     "MODELS",
     "FitConfig",
+    "Flag",
     "Model",
     "Parameter",
+    "Rung",
+    "Status",
     "__version__",
     "fit",
     "fit_curves",
+    "flag_names",
     "open_g2",
     "open_results",
     "quality",
@@ -39,10 +44,14 @@ __all__ = [
 _HOME = {
     "MODELS": "xpcs_dask.fitting.models",
     "FitConfig": "xpcs_dask.config",
+    "Flag": "xpcs_dask.fitting.layout",
     "Model": "xpcs_dask.fitting.models",
     "Parameter": "xpcs_dask.fitting.models",
+    "Rung": "xpcs_dask.fitting.layout",
+    "Status": "xpcs_dask.fitting.layout",
     "fit": "xpcs_dask.api",
     "fit_curves": "xpcs_dask.fitting.curves",
+    "flag_names": "xpcs_dask.fitting.layout",
     "open_g2": "xpcs_dask.io.open",
     "open_results": "xpcs_dask.results",
     "quality": "xpcs_dask.api",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any, TypeAlias, overload
 
@@ -14,6 +14,7 @@ from xpcs_dask.config import FitConfig, Range
 from xpcs_dask.engine.graph import Named, columns, map_curves
 from xpcs_dask.errors import ConfigError, NoUsableInputError
 from xpcs_dask.fitting.blocks import fit_block, quality_block
+from xpcs_dask.fitting.curves import check_output
 from xpcs_dask.fitting.layout import fit_dtype
 from xpcs_dask.fitting.models import Evaluate, Model, resolve
 from xpcs_dask.io.open import open_g2
@@ -84,14 +85,17 @@ def fit(
     Raises
     ------
     ConfigError
-        For a setting, bound or parameter name that makes no sense, or missing errors; before anything runs.
+        For a setting, bound or parameter name that makes no sense, missing errors, delays that are negative or not
+        finite (0 is allowed), or a function that does not return one number a delay; before anything runs.
     NoUsableInputError
         If no curve or no delay is left to fit.
 
     Notes
     -----
     The default model is :math:`g_2 = b + \beta \exp[-2(t/\tau)^p]` [1]_. A curve that cannot be fitted does not raise:
-    its numbers are NaN and ``status`` says why. Default bounds depend on the delays alone, never on g2.
+    its numbers are NaN and ``status`` says why. Default bounds depend on the delays alone, never on g2. Curves without
+    a coordinate ``curve_id`` are numbered from 0, before any range is applied, along their dimensions in alphabetical
+    order of the names: however the array is transposed, a curve keeps its number.
 
     References
     ----------
@@ -104,6 +108,7 @@ def fit(
     curves, config = _prepare(data, sigma, config)
     delay = _known(curves["delay"]).astype(np.float64)
     lower, upper = record.box(delay, config.bounds, config.fixed)
+    check_output(record, delay, delay.size, lower, upper, None)
     g2, *others = _operands(curves)
     packed = map_curves(
         partial(fit_block, delay=delay, model=record, config=config, lower=lower, upper=upper),
@@ -190,10 +195,7 @@ def _prepare(data: Any, sigma: Any, config: FitConfig) -> tuple[xr.Dataset, FitC
     _check(data, config)
     data = data.assign(g2=data["g2"].transpose(..., "delay"))
     if "curve_id" not in data.coords:
-        shape = data["g2"].shape[:-1]
-        number = np.arange(np.prod(shape, dtype=np.int64), dtype=np.uint64).reshape(shape)
-        attrs = {"long_name": "identity of the curve: its number in the array", "units": "1"}
-        data = data.assign_coords(curve_id=(data["g2"].dims[:-1], number, attrs))
+        data = data.assign_coords(curve_id=_numbers(data["g2"].isel(delay=0, drop=True).sizes))
     data = select(data, config.q_range, config.delay_range)
     if data["g2"].size == 0:
         sizes = ", ".join(f"{dim}: {size}" for dim, size in data["g2"].sizes.items())
@@ -203,6 +205,15 @@ def _prepare(data: Any, sigma: Any, config: FitConfig) -> tuple[xr.Dataset, FitC
             raise ConfigError("covariance: 'wald' needs errors; with errors='none' it can only be 'scaled' (or 'auto')")
         config = FitConfig.make(config, absolute_sigma=False)
     return data, config
+
+
+def _numbers(sizes: Mapping[Hashable, int]) -> xr.Variable:
+    """Identity of curves that have none, counted along the dimensions in order of their names, not of the array."""
+    dims = sorted(sizes, key=str)
+    shape = [sizes[dim] for dim in dims]
+    number = np.arange(np.prod(shape, dtype=np.int64), dtype=np.uint64).reshape(shape)
+    attrs = {"long_name": "identity of the curve: its number in the array", "units": "1"}
+    return xr.Variable(dims, number, attrs).transpose(*sizes)
 
 
 def _from_array(g2: xr.DataArray, sigma: Any, config: FitConfig) -> tuple[xr.Dataset, FitConfig]:
@@ -229,10 +240,23 @@ def _check(data: Any, config: FitConfig) -> None:
     unit = data["delay"].attrs.get("units", "s")
     if unit != "s":
         raise ConfigError(f"delays must be in s, but the coordinate says units='{unit}'; convert them first")
+    _check_delays(_known(data["delay"]))
     if config.errors == "quoted" and "g2_err" not in data:
         raise ConfigError("errors: the data have no g2_err; give errors='none' to weigh all points equally")
-    if config.errors == "quoted" and "error_kind" in data.coords and (data["error_kind"] == "none").all():
+    if config.errors == "quoted" and "error_kind" in data.coords and (_known(data["error_kind"]) == "none").all():
         raise ConfigError("errors: the files hold no errors of g2; give errors='none' to weigh all points equally")
+
+
+def _check_delays(delay: Any) -> None:
+    if delay.dtype.kind not in "iuf":
+        raise ConfigError(f"delays must be numbers, in s, but the coordinate has the type {delay.dtype}; convert them")
+    wrong = np.flatnonzero(~((delay >= 0) & np.isfinite(delay)))
+    if wrong.size:
+        more = f", and so are {wrong.size - 1} more" if wrong.size > 1 else ""
+        raise ConfigError(
+            f"delays must be finite and not negative, in s, but delay[{wrong[0]}] is {delay[wrong[0]]:g}{more}; "
+            "leave such points out"
+        )
 
 
 def _operands(data: xr.Dataset) -> tuple[Named, Named | None, Named | None]:

@@ -26,7 +26,7 @@ class FitConfig(BaseModel):
     """Values of parameters that are held."""
     loss: Loss = "linear"
     """Penalty on residuals; anything but linear is robust (definitions of scipy.optimize.least_squares, and Tukey)."""
-    loss_scale: float = Field(default=1.0, gt=0)
+    loss_scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """Residual, in units of sigma, beyond which a robust loss takes over."""
     absolute_sigma: bool = True
     """Errors are taken as they are; False rescales the covariance by the reduced chi2."""

@@ -87,16 +87,17 @@ class StrictError(XpcsError):
 
 
 class OutputExistsError(XpcsError, FileExistsError):
-    """The output is already there, made from other settings or inputs."""
+    """The output is already there, made from other settings or inputs, or (not `replaceable`) by something else."""
 
     exit_code = 6
 
-    def __init__(self, path: str, difference: str) -> None:
-        super().__init__(path, difference)
-        self.path, self.difference = path, difference
+    def __init__(self, path: str, difference: str, replaceable: bool = True) -> None:
+        super().__init__(path, difference, replaceable)
+        self.path, self.difference, self.replaceable = path, difference, replaceable
 
     def __str__(self) -> str:
-        return f"{self.path} exists and was made with {self.difference}; choose another output or pass --overwrite"
+        way_out = " or pass --overwrite" if self.replaceable else ""
+        return f"{self.path} exists and was made with {self.difference}; choose another output{way_out}"
 
 
 class SchedulerError(XpcsError, ConnectionError):

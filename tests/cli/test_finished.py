@@ -11,8 +11,9 @@ from xpcs_dask.errors import ConfigError, OutputExistsError
 from xpcs_dask.results import save
 
 JOB = {
-    "version": "0.1.0",
     "schema_version": 1,
+    "versions": {"xpcs-dask": "0.1.0", "numpy": "2.3.1", "scipy": "1.16.0", "numba": "0.61.2"},
+    "cpu": "znver4",
     "settings": {"model": "single", "loss": "linear", "bounds": {"tau": [1e-6, 1.0]}},
     "inputs": [
         {"file": "/data/a.hdf", "content": "0f", "size": "10", "modified": "5"},
@@ -50,7 +51,11 @@ def test_nothing_there_is_nothing_done(tmp_path):
 @pytest.mark.parametrize(
     ("job", "says"),
     [
-        (changed(version="0.2.0"), "version 0.1.0 instead of 0.2.0"),
+        (changed(**{"versions__xpcs-dask": "0.2.0"}), "another version of xpcs-dask: 0.1.0 instead of 0.2.0"),
+        (changed(versions__numpy="2.4.0"), "another version of numpy: 2.3.1 instead of 2.4.0"),
+        (changed(versions__scipy="1.17.0"), "another version of scipy: 1.16.0 instead of 1.17.0"),
+        (changed(versions__numba=None), "another version of numba: 0.61.2 instead of none"),
+        (changed(cpu="skylake"), "another processor: znver4 instead of skylake"),
         (changed(schema_version=2), "schema version 1 instead of 2"),
         (changed(settings__loss="huber"), r"other settings \(loss\)"),
         (changed(settings__bounds={"tau": [1e-6, 2.0]}, settings__model="double"), r"other settings \(bounds, model\)"),
@@ -78,11 +83,34 @@ def test_what_is_no_finished_fit_is_refused_and_never_overwritten(tmp_path):
     for output in (folder, file, link):
         with pytest.raises(OutputExistsError, match="something else"):
             finished.report_of(output, JOB)
-        with pytest.raises(ConfigError, match="--overwrite does not remove it"):
+        with pytest.raises(OutputExistsError, match=r"choose another output$"):
+            finished.report_of(output, JOB)
+        with pytest.raises(ConfigError, match="no results of xpcs_dask, so --overwrite does not remove it"):
             finished.check_place(output, overwrite=True)
-    foreign = save(xr.Dataset({"status": ("qbin", [1])}), tmp_path / "by_hand.zarr")
-    with pytest.raises(OutputExistsError, match="something else"):
-        finished.report_of(foreign, JOB)
+
+
+@pytest.mark.parametrize("form", ["zarr", "nc"])
+def test_results_of_a_python_call_are_refused_but_may_be_overwritten(tmp_path, form):
+    by_hand = save(xr.Dataset({"status": ("qbin", [1])}), tmp_path / f"by_hand.{form}")
+    with pytest.raises(OutputExistsError, match="a call of save in Python; choose another output or pass --overwrite"):
+        finished.report_of(by_hand, JOB)
+    finished.check_place(by_hand, overwrite=True)
+
+
+@pytest.mark.parametrize("run", ["no JSON", "[]", 7])
+def test_a_record_that_makes_no_sense_is_none(tmp_path, run):
+    odd = save(xr.Dataset({"status": ("qbin", [1])}, attrs={finished.RUN: run}), tmp_path / "odd.zarr")
+    with pytest.raises(OutputExistsError, match="a call of save in Python"):
+        finished.report_of(odd, JOB)
+
+
+def test_a_fault_of_ours_is_not_taken_for_something_else(store, monkeypatch):
+    def broken(path):
+        raise ValueError("conflicting sizes for dimension 'qbin'")
+
+    monkeypatch.setattr("xpcs_dask.results.open_results", broken)
+    with pytest.raises(ValueError, match="conflicting sizes"):
+        finished.report_of(store, JOB)
 
 
 def test_places_where_results_can_go(store, tmp_path):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 
 import h5py
 import numpy as np
@@ -18,6 +19,8 @@ import xpcs_dask as xd
 from tests.conftest import carried, shared
 from xpcs_dask.cli import app
 from xpcs_dask.simulate.files import write_series
+
+provenance = import_module("xpcs_dask.results.provenance")  # as an attribute, that name is a function
 
 KEYS = [
     "curves",
@@ -161,6 +164,46 @@ def test_other_inputs_are_refused(files, store):
     assert f"an earlier state of {os.path.realpath(files[0])}" in changed.stderr
 
 
+@pytest.mark.parametrize(
+    ("package", "says"), [("numpy", "another version of numpy: "), ("numba", "numba"), ("xpcs-dask", "xpcs-dask")]
+)
+def test_another_version_is_refused(files, store, monkeypatch, package, says):
+    assert fit(*files, "-o", store).exit_code == 0
+    found = provenance.versions() | {package: "0.0.1"}
+    monkeypatch.setattr(provenance, "versions", lambda: found)
+    result = fit(*files, "-o", store)
+    assert result.exit_code == 6
+    assert says in result.stderr
+    assert "instead of 0.0.1" in result.stderr
+    assert fit(*files, "-o", store, "--overwrite").exit_code == 0
+
+
+def test_another_processor_is_refused(files, store, monkeypatch):
+    assert fit(*files, "-o", store).exit_code == 0
+    here = provenance.cpu_target()
+    monkeypatch.setattr(provenance, "cpu_target", lambda: "pentium4")
+    result = fit(*files, "-o", store)
+    assert result.exit_code == 6
+    assert f"another processor: {here} instead of pentium4" in result.stderr
+
+
+def test_other_versions_that_decide_no_number_do_not_matter(files, store, monkeypatch):
+    assert fit(*files, "-o", store).exit_code == 0
+    found = provenance.versions() | {"dask": "0.0.1"}
+    monkeypatch.setattr(provenance, "versions", lambda: found)
+    assert "nothing to do" in fit(*files, "-o", store).stderr
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".nc"])
+def test_results_saved_in_python_can_be_overwritten(files, tmp_path, suffix):
+    path = xd.save(xd.fit(xd.open_g2(files), "simple"), tmp_path / f"fits{suffix}")
+    refused = fit(*files, "-o", path)
+    assert refused.exit_code == 6
+    assert "a call of save in Python" in refused.stderr
+    assert fit(*files, "-o", path, "--overwrite").exit_code == 0
+    assert group(path).attrs["model"] == "single"
+
+
 def test_overwrite_leaves_other_things_alone(files, tmp_path):
     precious = tmp_path / "notes.zarr"
     precious.mkdir()
@@ -204,6 +247,8 @@ def test_a_file_that_is_mended_is_another_input(files, tmp_path, store):
         (["--q-range", "0.02,0.01"], 2, "q_range"),
         (["--fix", "tau=nan"], 2, "not a finite number"),
         (["--detail", "most"], 2, "detail"),
+        (["--delay-unit", "fortnight"], 2, "s, ms, us, ns"),
+        (["--q-unit", "inch"], 2, "1/angstrom, 1/nm, 1/m"),
         (["-o", "fits.hdf"], 2, ".zarr or .nc"),
         (["--nonsense"], 2, "--nonsense"),
     ],
@@ -255,6 +300,87 @@ def test_files_that_differ_become_groups(store):
     assert sum(sizes) == 155
     names = [str(name) for node in tree.subtree if "file" in node.coords for name in node["file"].values]
     assert len(names) == len(set(names)) == 11
+
+
+def test_a_store_of_groups_is_known_again_each_time(store):
+    folder = carried("boost_corr")
+    first = fit(folder, "-o", store, "--model", "simple", "--json")
+    for _ in range(8):
+        again = fit(folder, "-o", store, "--model", "simple", "--json")
+        assert again.exit_code == 0, again.stderr
+        assert "nothing to do" in again.stderr
+        assert again.stdout == first.stdout
+    assert fit(folder, "-o", store, "--model", "simple", "--overwrite").exit_code == 0
+    assert fit(folder, "-o", store).exit_code == 6
+
+
+def test_json_is_printed_when_no_file_can_be_used(store, tmp_path):
+    empty = tmp_path / "empty.hdf"
+    empty.write_bytes(b"")
+    gone = tmp_path / "gone.hdf"
+    result = fit(empty, gone, "-o", store, "--json")
+    assert result.exit_code == 3
+    report = json.loads(result.stdout)
+    assert list(report) == KEYS
+    assert (report["curves"], report["ok"], report["failed"], report["output"]) == (0, 0, 0, None)
+    assert {item["file"] for item in report["rejected"]} == {str(empty), str(gone)}
+    assert any("empty (0 bytes)" in item["reason"] for item in report["rejected"])
+    assert "no usable file" in result.stderr
+    assert not store.exists()
+
+
+def test_json_is_printed_when_no_curve_is_left(files, store, tmp_path):
+    empty = tmp_path / "empty.hdf"
+    empty.write_bytes(b"")
+    result = fit(*files, empty, "-o", store, "--json", "--q-range", "0.5,0.6")
+    assert result.exit_code == 3
+    report = json.loads(result.stdout)
+    assert list(report) == KEYS
+    assert report["curves"] == sum(report["status_counts"].values()) == 0
+    assert [item["file"] for item in report["rejected"]] == [str(empty)]
+    assert "no q of the data is in q_range" in result.stderr
+
+
+def table(path):
+    """Curves of two q in ms and 1/nm, which the file does not say."""
+    delay = np.geomspace(0.1, 100, 30)
+    columns = [1 + 0.2 * np.exp(-2 * delay / tau) for tau in (3.0, 5.0)]
+    rows = zip(delay, *columns, strict=True)
+    path.write_text("delay,0.05,0.07\n" + "\n".join(",".join(f"{x:.8g}" for x in row) for row in rows) + "\n")
+    return path
+
+
+UNITS = ["--delay-unit", "ms", "--q-unit", "1/nm", "--errors", "none", "--model", "simple"]
+
+
+def test_units_of_a_table_are_told(tmp_path, store):
+    path = table(tmp_path / "curves.csv")
+    untold = fit(path, "-o", store, "--errors", "none")
+    assert untold.exit_code == 3
+    assert "delay_unit=" in untold.stderr
+    assert fit(path, "-o", store, *UNITS).exit_code == 0
+    fits = group(store)
+    np.testing.assert_allclose(fits.value.sel(parameter="tau")[0], [3e-3, 5e-3], rtol=1e-4)
+    np.testing.assert_allclose(fits.q, [0.005, 0.007])
+    assert "nothing to do" in fit(path, "-o", store, *UNITS).stderr
+    other = fit(path, "-o", store, *UNITS, "--delay-unit", "us")
+    assert other.exit_code == 6
+    assert "other settings (delay_unit)" in other.stderr
+
+
+def test_the_entry_is_told(tmp_path, store):
+    path = tmp_path / "uid=7_Res.h5"
+    delay = np.geomspace(1e-3, 1, 30)
+    with h5py.File(path, "w") as file:
+        file["taus"], file["tausb"] = delay, delay
+        for name, tau in (("g2", 0.03), ("g2b", 0.05)):
+            file[name] = (1 + 0.2 * np.exp(-2 * delay / tau))[:, None]
+        file.create_group("qval_dict").attrs["0"] = [0.005]
+    for entry, tau in (("g2", 0.03), ("g2b", 0.05)):
+        result = fit(path, "-o", store, "--errors", "none", "--model", "simple", "--entry", entry, "--overwrite")
+        assert result.exit_code == 0, result.output
+        assert float(group(store).value.sel(parameter="tau").item()) == pytest.approx(tau, rel=1e-4)
+    assert "other settings (entry)" in fit(path, "-o", store, "--errors", "none", "--model", "simple").stderr
 
 
 def test_real_files(store):

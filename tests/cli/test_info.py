@@ -67,6 +67,39 @@ def test_the_table_has_a_line_a_file_and_the_reasons_below(boost, tmp_path):
     assert lines[-3:] == ["Files: 14", "Usable: 11", "Curves: 155"]
 
 
+def test_units_and_entry_are_told(tmp_path):
+    path = tmp_path / "curves.csv"
+    path.write_text("delay,0.05,0.07\n" + "".join(f"{k},1.2,1.1\n" for k in range(1, 9)))
+    [untold] = json.loads(info(path, "--json").stdout)["files"]
+    assert "delay_unit=" in untold["reason"]
+    result = info(path, "--json", "--delay-unit", "ms", "--q-unit", "1/nm")
+    assert result.exit_code == 0, result.output
+    [told] = json.loads(result.stdout)["files"]
+    assert (told["format"], told["curves"], told["delays"]) == ("table", 2, 8)
+    assert told["q_range"] == pytest.approx([0.005, 0.007])
+    wrong = info(path, "--json", "--delay-unit", "ms", "--q-unit", "1/nm", "--entry", "second")
+    assert "entry= does not apply" in json.loads(wrong.stdout)["files"][0]["reason"]
+
+
+def test_a_unit_that_is_not_known_is_exit_2(boost):
+    result = info(boost, "--delay-unit", "fortnight")
+    assert result.exit_code == 2
+    assert "s, ms, us, ns" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_table_without_q_is_valid_json(tmp_path):
+    path = tmp_path / "curves.csv"
+    path.write_text("".join(f"{k} 1.2\n" for k in range(1, 9)))
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    result = info(path, "--json", "--delay-unit", "ms")
+    [item] = json.loads(result.stdout, parse_constant=refuse)["files"]
+    assert (item["curves"], item["q_range"], item["reason"]) == (1, None, "")
+
+
 def test_real_files(tmp_path):
     folder = shared("aps")
     result = info(folder, "--json")

@@ -194,6 +194,19 @@ def test_model_that_raises_is_a_status():
         ({"model": "tripel"}, "unknown model 'tripel'; known models are"),
         ({"loss": "l1"}, "loss: Input should be 'linear'"),
         ({"loss_scale": 0.0}, "loss_scale: Input should be greater than 0"),
+        ({"loss_scale": np.inf}, "loss_scale: Input should be a finite number"),
+        ({"sigma": None, "covariance": "wald"}, "covariance: 'wald' needs errors; without sigma="),
+        ({"bounds": {"tau": (1.0, 2.0)}, "fixed": {"tau": 3.0}}, r"fixed at 3, outside its bounds \(1, 2\)"),
+        ({"y": np.full((3, 50), "1.0")}, "y holds <U3 values; give real numbers"),
+        ({"y": np.full((3, 50), 1j)}, "y holds complex numbers"),
+        ({"y": [["a", None]]}, "y cannot be read as real numbers"),
+        ({"sigma": np.full(50, "1.0")}, "sigma holds <U3 values"),
+        ({"x": np.where(np.arange(50) == 7, np.nan, DELAY)}, "x is nan at position 7"),
+        ({"x": np.ma.masked_less(DELAY, 2e-3)}, "x is nan at position 0"),
+        ({"x": np.where(np.arange(50) == 7, -0.5, DELAY)}, "x is -0.5 at position 7; model 'single' takes finite"),
+        ({"x": np.where(np.arange(50) == 7, np.inf, DELAY)}, "x is inf at position 7"),
+        ({"x": np.where(np.arange(50) == 7, np.nan, DELAY), "model": line}, "x is nan at position 7; give numbers"),
+        ({"x": np.full((2, 50), np.nan), "model": two_predictors}, r"x is nan at position \(0, 0\)"),
         ({"search": "deep"}, "search: Input should be 'fast'"),
         ({"covariance": "hc9"}, "covariance: Input should be"),
         ({"sigma": np.ones(49)}, r"sigma of shape \(49,\) does not fit y of shape \(3, 50\)"),
@@ -212,6 +225,50 @@ def test_nonsense_is_refused_with_its_numbers(change, message):
     settings = {"x": DELAY, "y": g2(3), "sigma": SIGMA, "model": "single"} | change
     with pytest.raises(ConfigError, match=message):
         fit_curves(settings.pop("x"), settings.pop("y"), settings.pop("sigma"), **settings)
+
+
+@pytest.mark.parametrize("model", ["single", user_single], ids=["by name", "callable"])
+def test_masked_points_are_not_used(model):
+    y, sigma = np.ma.array(g2(2)), np.ma.array(np.tile(SIGMA, (2, 1)))
+    y[0, 7] = sigma[1, 9] = 1e6
+    y[0, 7] = sigma[1, 9] = np.ma.masked
+    fit = fit_curves(DELAY, y, sigma, model, start=TRUTH)
+    expected = fit_curves(DELAY, y.filled(np.nan), sigma.filled(np.nan), model, start=TRUTH)
+    assert fit.n_used.tolist() == [49, 49]
+    np.testing.assert_array_equal(fit.value, expected.value)
+    np.testing.assert_array_equal(fit.stderr, expected.stderr)
+    whole = np.ma.masked_array(np.arange(50), mask=np.arange(50) == 3)
+    assert fit_curves(DELAY, whole, model=line).n_used == 49
+
+
+@pytest.mark.parametrize("lead", [(), (3,), (0,)])
+@pytest.mark.parametrize("model", ["single", line], ids=["by name", "callable"])
+def test_no_delays_is_no_data(lead, model):
+    fit = fit_curves(DELAY[:0], np.ones((*lead, 0)), model=model)
+    assert fit.status.shape == lead
+    assert (fit.status == Status.NO_DATA).all()
+
+
+def test_negative_and_infinite_x_are_the_users_business():
+    x = np.append(np.linspace(-1.0, 3.0, 30), np.inf)
+    fit = fit_curves(x, 2 * np.exp(-np.abs(x)) + 1, model=lambda x, a, b: a * np.exp(-np.abs(x)) + b)
+    np.testing.assert_allclose(fit.value, [2.0, 1.0])
+
+
+def test_zero_delay_is_allowed():
+    delay = np.append(0.0, DELAY)
+    fit = fit_curves(delay, SINGLE.evaluate(delay, *TRUTH) + 1e-3 * np.sin(9 * np.arange(51)), 1e-3)
+    assert fit.status == Status.CONVERGED
+    assert fit.n_used == 51
+
+
+def test_curve_that_goes_up_has_errors():
+    """Negative contrast: the stretch has a derivative there too."""
+    y = SINGLE.evaluate(DELAY, -0.2, 0.1, 0.9, 1.0) + g2(seed=4) - SINGLE.evaluate(DELAY, *TRUTH)
+    fit = fit_curves(DELAY, y, SIGMA, start=[-0.1, 0.1, 1.0, 1.0], bounds={"contrast": (-1.0, -0.01)})
+    free = fit_curves(DELAY, y, SIGMA, user_single, start=[-0.1, 0.1, 1.0, 1.0])
+    np.testing.assert_allclose(fit.value, free.value, rtol=1e-6)
+    np.testing.assert_allclose(fit.stderr, free.stderr, rtol=1e-4)
 
 
 def test_unknown_parameter_has_its_own_class():

@@ -117,3 +117,10 @@ def test_all_curves_at_once():
 def test_no_curves():
     none = np.ones((0, 20))
     assert flags_of(empty_rows(0, SINGLE), X, none, none, *SINGLE.box(X), SINGLE, FitConfig()).shape == (0,)
+
+
+@pytest.mark.parametrize("status", [s for s in Status if s != Status.CONVERGED])
+def test_failed_curve_drops_what_was_noted_on_the_way(status):
+    nan = {"value": np.nan, "stderr": np.nan, "chi2": np.nan}
+    noted = Flag.STARTS_DISAGREE | Flag.POINTS_EXCLUDED | Flag.AT_BOUND
+    assert flagged(status=status, flags=noted, **nan) == Flag.POINTS_EXCLUDED

@@ -6,6 +6,7 @@ import logging
 
 import numpy as np
 import pytest
+from scipy.optimize import least_squares
 
 from xpcs_dask.config import FitConfig
 from xpcs_dask.fitting.generic import fit_generic
@@ -179,7 +180,18 @@ def test_raising_model_does_not_harm_its_neighbours(caplog):
         rows = run(y, Model.from_function(touchy), start=np.array([[13.0, 0.0], [1.0, 0.0]]))
     assert rows["status"].tolist() == [Status.MODEL_FAILED, Status.CONVERGED]
     assert np.isnan(rows["value"][0]).all()
-    assert "model 'touchy' cannot be evaluated: RuntimeError: bad luck" in caplog.text
+    assert "model 'touchy' cannot be evaluated for 1 of 2 curves; the first: RuntimeError: bad luck" in caplog.text
+
+
+def test_failing_model_is_reported_once_a_call(caplog):
+    def broken(x, a):
+        raise RuntimeError("always")
+
+    with caplog.at_level(logging.WARNING, "xpcs_dask.fitting.generic"):
+        run(stack("single", 5), Model.from_function(broken))
+    assert [r.getMessage() for r in caplog.records] == [
+        "model 'broken' cannot be evaluated for 5 of 5 curves; the first: RuntimeError: always"
+    ]
 
 
 def test_wrong_jacobian_is_found_out(caplog):
@@ -223,3 +235,40 @@ def test_robust_losses_resist():
         rows = run(spoiled, config=FitConfig(loss=loss, loss_scale=scale))
         assert (rows["status"] == Status.CONVERGED).all()
         assert np.abs(rows["value"] / clean - 1).max() < linear / 4
+
+
+@pytest.mark.parametrize("tau", [1e-2, 1e-4], ids=["plain", "only the first point knows"])
+def test_minima_on_walls_and_in_flat_valleys_are_minima(tau):
+    """Five points, four parameters: many curves end on a wall, or where a combination of parameters does nothing."""
+    x = np.geomspace(1e-4, 1, 60)[::12]
+    rng = np.random.default_rng(0)
+    y = SINGLE.evaluate(x, 0.3, tau, 0.9, 1.02) + 3e-3 * rng.normal(size=(20, 60))[:, ::12]
+    rows = run(y, weight=1 / 3e-3, x=x)
+    assert (rows["status"] == Status.CONVERGED).all()
+    assert (rows["rung"] == Rung.TRF).mean() > 0.9
+    assert np.median(rows["evaluations"]) < 100
+    lower, upper = SINGLE.box(x)
+    for row, curve in zip(rows, y, strict=True):
+        best = min(
+            2 * scipy_fit(x, curve, start, lower, upper).cost
+            for start in ([0.3, tau, 0.9, 1.02], [0.1, 3e-4, 1.5, 1.02], [0.9, 2e-5, 0.3, 1.02])
+        )
+        assert row["chi2"] <= best * (1 + 1e-3) + 1e-6
+
+
+def scipy_fit(x, y, start, lower, upper):
+    def residuals(theta):
+        return (SINGLE.evaluate(x, *theta) - y) / 3e-3
+
+    return least_squares(residuals, np.clip(start, lower * (1 + 1e-9), upper), bounds=(lower, upper), x_scale="jac")
+
+
+@pytest.mark.parametrize("search", ["fast", "thorough"])
+def test_starts_agree_on_exact_data(search):
+    """Objectives that are all rounding differ by factors, and mean the same."""
+    y = stack("double", 3, noise=0.0)
+    rows = run(y, DOUBLE, config=FitConfig(search=search))
+    assert (rows["status"] == Status.CONVERGED).all()
+    exact = rows["chi2"] < 1e-12
+    assert exact.any()
+    assert not (rows["flags"][exact] & Flag.STARTS_DISAGREE).any()

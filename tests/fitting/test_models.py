@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,9 +13,13 @@ from xpcs_dask.fitting.models import DOUBLE, MODELS, SINGLE, Model, Parameter, r
 
 DELAY = np.geomspace(1e-4, 10, 50)
 POINTS = {
-    "simple": [(0.2, 0.05, 1.0), (0.9, 3.0, 0.7)],
-    "single": [(0.2, 0.05, 0.8, 1.0), (0.9, 3.0, 2.2, 0.7), (0.1, 1e-4, 0.3, 1.2)],
-    "double": [(0.2, 0.01, 0.8, 1.0, 1.0, 1.3, 0.4), (0.7, 2.0, 1.1, 0.9, 0.003, 0.6, 0.9)],
+    "simple": [(0.2, 0.05, 1.0), (0.9, 3.0, 0.7), (-0.2, 0.05, 1.0)],
+    "single": [(0.2, 0.05, 0.8, 1.0), (0.9, 3.0, 2.2, 0.7), (0.1, 1e-4, 0.3, 1.2), (-0.2, 0.05, 0.8, 1.0)],
+    "double": [
+        (0.2, 0.01, 0.8, 1.0, 1.0, 1.3, 0.4),
+        (0.7, 2.0, 1.1, 0.9, 0.003, 0.6, 0.9),
+        (-0.2, 0.01, 0.8, 1.0, 1.0, 1.3, 0.4),
+    ],
 }
 
 
@@ -75,6 +80,7 @@ def test_box_takes_bounds_and_fixed_values():
         ({"tau": (0.0, 1.0)}, {}, "must stay above 0"),
         ({}, {"tau": -1.0}, "must be above 0"),
         ({}, {"contrast": np.inf}, "not a finite number"),
+        ({"contrast": (0.1, 0.5)}, {"contrast": 0.6}, r"'contrast' is fixed at 0.6, outside its bounds \(0.1, 0.5\)"),
     ],
 )
 def test_box_refuses_nonsense(bounds, fixed, message):
@@ -112,6 +118,47 @@ def test_from_function_takes_names_records_and_compiled_functions():
             return line(*arguments)
 
     assert Model.from_function(Compiled()).names == ("slope", "offset")
+
+
+def with_options(x, slope, /, offset, *, power=1.0):
+    return slope * x**power + offset
+
+
+def with_demand(x, slope, *, offset):
+    return slope * x + offset
+
+
+def test_parameters_are_the_positional_arguments():
+    assert Model.from_function(with_options).names == ("slope", "offset")
+    assert Model.from_function(partial(with_options, power=2.0)).names == ("slope", "offset")
+    assert Model.from_function(partial(line, offset=1.0)).names == ("slope",)
+    assert Model.from_function(lambda x, a, **options: a * x).names == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("function", "names", "message"),
+    [
+        (with_demand, None, "argument 'offset' can only be given by keyword and has no default"),
+        (partial(line, slope=1.0), None, "argument 'offset' can only be given by keyword"),
+        (np.hypot, None, "pass parameters="),
+        (np.sin, None, "pass parameters="),
+        (max, None, "pass parameters="),
+        (line, ["a", "a"], "two parameters named 'a' in a, a"),
+    ],
+)
+def test_unreadable_signature_is_refused(function, names, message):
+    with pytest.raises(ConfigError, match=message):
+        Model.from_function(function, names)
+
+
+def test_ufunc_with_names_is_a_model():
+    model = Model.from_function(np.hypot, ["a"])
+    assert model.evaluate(3.0, 4.0) == 5.0
+
+
+def test_fixed_value_on_its_bound_is_inside():
+    lower, upper = SINGLE.box(DELAY, {"contrast": (0.1, 0.5)}, {"contrast": 0.5})
+    assert lower[0] == upper[0] == 0.5
 
 
 def test_from_function_needs_names():

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.optimize import curve_fit
+from scipy.optimize import curve_fit, lsq_linear
 
-from xpcs_dask.fitting.models import Model
-from xpcs_dask.fitting.optimality import is_minimum, judge, optimality
+from xpcs_dask.fitting.models import Model, Parameter
+from xpcs_dask.fitting.optimality import box_step, is_minimum, judge, optimality
 from xpcs_dask.fitting.problem import Problem
 
 X = np.linspace(0.0, 5.0, 40)
@@ -139,3 +139,43 @@ def test_robust_gradient_is_that_of_the_objective(problem, best, loss):
     size = np.linalg.norm(robust.jacobian(theta) * root[:, None], axis=0)
     expected = np.max(np.abs(slope) / 2 / size) / np.linalg.norm(root * robust.residuals(theta))
     assert verdict.gradient == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_box_step_is_that_of_scipy(seed):
+    rng = np.random.default_rng(seed)
+    columns = rng.normal(size=(12, 5)) @ np.diag([1, 1, 1, 1, 0.1]) + 0.5 * rng.normal(size=(12, 1))
+    columns /= np.linalg.norm(columns, axis=0)
+    residuals = 3 * rng.normal(size=12)
+    low, high = -rng.exponential(size=5), rng.exponential(size=5)
+    low[rng.integers(5)], high[rng.integers(5)] = 0.0, np.inf
+    step = box_step(columns, residuals, low, high, 1e-13)
+    assert ((step >= low) & (step <= high)).all()
+    expected = lsq_linear(columns, -residuals, (low, high), method="bvls", tol=1e-15)
+    np.testing.assert_allclose(step, expected.x, atol=1e-7)
+
+
+def test_step_through_a_wall_gains_nothing(problem, best):
+    """In a corner to which the objective falls, and a hair beside it."""
+    upper = best * [0.9, 0.8]
+    cornered = replace(problem, upper=upper)
+    for gap in (0.0, 1e-14):
+        verdict = judge(cornered, upper * (1 - gap))
+        assert verdict.minimum
+        assert verdict.target.tolist() == upper.tolist()
+    away = judge(cornered, upper * 0.99)
+    assert not away.minimum
+    assert away.gradient <= away.offset
+
+
+def test_times_move_in_their_logarithm(problem, best):
+    """As in the kernels: half of the way down to the wall is half of its logarithm."""
+    parameters = [Parameter(name="a"), Parameter(name="b", relaxation_time=True)]
+    model = Model.from_function(decay, parameters)
+    timed = replace(problem, model=model, lower=np.array([-np.inf, 1e-3]), upper=np.array([np.inf, 1e3]))
+    theta = best * [1.0, 1.05]
+    plain, logarithmic = judge(problem, theta), judge(timed, theta)
+    assert logarithmic.offset == pytest.approx(plain.offset, rel=1e-9)
+    assert logarithmic.target[0] == pytest.approx(plain.target[0], rel=1e-9)
+    change = (plain.target[1] - theta[1]) / theta[1]
+    assert logarithmic.target[1] == pytest.approx(theta[1] * np.exp(change), rel=1e-9)

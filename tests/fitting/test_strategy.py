@@ -17,7 +17,9 @@ from tests.fitting.kernel.curves import (
 )
 from xpcs_dask.config import FitConfig
 from xpcs_dask.fitting import families
+from xpcs_dask.fitting.generic import fit_generic
 from xpcs_dask.fitting.layout import Flag, Rung, Status, fit_dtype
+from xpcs_dask.fitting.losses import objective
 from xpcs_dask.fitting.models import DOUBLE, SIMPLE, SINGLE
 from xpcs_dask.fitting.strategy import fit_stack
 
@@ -179,3 +181,81 @@ def test_a_given_start_is_tried_beside_the_own_ones():
     assert np.all(helped["evaluations"] > plain["evaluations"])
     one = fit(SINGLE, y, sigma, start=truth[0])
     np.testing.assert_allclose(one["chi2"], plain["chi2"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-2, 1.0, 1e3, 1e5, 1e8])
+@pytest.mark.parametrize("loss", ["soft_l1", "huber", "cauchy", "arctan"])
+def test_chi2_is_the_objective_at_any_loss_scale(loss, scale):
+    _, y, sigma = single_curves(20, seed=14)
+    rows = fit(SINGLE, y, sigma, FitConfig(loss=loss, loss_scale=scale))
+    good = rows["status"] == Status.CONVERGED
+    assert good.all()
+    residual = [(a - SINGLE.evaluate(DELAYS, *t)) / s for a, t, s in zip(y, rows["value"], sigma, strict=True)]
+    np.testing.assert_allclose(rows["chi2"], [objective(r, loss, scale) for r in residual], rtol=1e-9)
+    if scale >= 1e3:
+        np.testing.assert_allclose(rows["chi2"], fit(SINGLE, y, sigma)["chi2"], rtol=1e-3)
+
+
+def test_tukey_with_a_wide_scale_is_least_squares():
+    _, y, sigma = single_curves(30, seed=15)
+    wide, plain = fit(SINGLE, y, sigma, FitConfig(loss="tukey", loss_scale=1e5)), fit(SINGLE, y, sigma)
+    np.testing.assert_allclose(wide["chi2"], plain["chi2"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["soft_l1", "cauchy"])
+def test_robust_errors_count_fitted_parameters_only(loss):
+    """The kernel's and the generic path's, for a model that holds a parameter of its family, with few points."""
+    _, y, sigma = single_curves(6, seed=16)
+    few = slice(None, None, 6)
+    lower, upper = (b[[0, 1, 3]] for b in BOX["single"])
+    config = FitConfig(loss=loss, loss_scale=2.0)
+    args = (DELAYS[few], y[:, few], 1 / sigma[:, few], SIMPLE, config, lower, upper)
+    kernel, generic = fit_stack(*args), fit_generic(*args)
+    assert (kernel["rung"] == Rung.COMPILED).all()
+    same = np.isclose(kernel["chi2"], generic["chi2"], rtol=1e-6)
+    assert same.sum() >= 4
+    np.testing.assert_allclose(kernel["stderr"][same], generic["stderr"][same], rtol=2e-2)
+
+
+def test_an_open_bound_stays_with_the_kernel():
+    _, y, sigma = single_curves(10, seed=17)
+    lower, upper = (b.copy() for b in BOX["single"])
+    upper[0] = np.inf
+    rows = fit(SINGLE, y, sigma, box=(lower, upper))
+    assert (rows["rung"] == Rung.COMPILED).all()
+    np.testing.assert_allclose(rows["chi2"], fit(SINGLE, y, sigma)["chi2"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("twin", [False, True])
+@pytest.mark.parametrize("noise", [0.0, 1e-8, 1e-6, 1e-5])
+def test_nearly_exact_data_end_in_the_same_minimum(monkeypatch, noise, twin):
+    truth, *_ = single_curves(40, seed=18)
+    clean = np.stack([SINGLE.evaluate(DELAYS, *t) for t in truth])
+    y = clean + noise * np.random.default_rng(3).normal(size=clean.shape)
+    plain = fit(SINGLE, y, np.full(y.shape, max(noise, 1e-3)), FitConfig(search="thorough"))
+    monkeypatch.setattr(families, "numba_found", lambda: not twin)
+    rows = fit(SINGLE, y, np.full(y.shape, max(noise, 1e-3)), FitConfig(search="thorough"))
+    assert (rows["status"] == Status.CONVERGED).all()
+    assert not has(rows, Flag.STARTS_DISAGREE).any()
+    np.testing.assert_allclose(rows["value"], truth, rtol=1e-10 + 3e3 * noise)
+    if noise:
+        np.testing.assert_allclose(rows["chi2"], plain["chi2"], rtol=max(1e-9, 2e-16 / noise))  # rounding of y
+
+
+def test_failed_rows_have_no_disagreeing_starts():
+    _, y, sigma = single_curves(5, seed=19)
+    weight = 1 / sigma
+    weight[:, 3:] = 0
+    rows = fit_stack(DELAYS, y, weight, SINGLE, FitConfig(), *BOX["single"])
+    assert (rows["status"] == Status.TOO_FEW_POINTS).all()
+    assert not has(rows, Flag.STARTS_DISAGREE).any()
+
+
+def test_a_robust_second_component_is_not_judged_by_least_squares():
+    _, y, sigma = double_curves(15, seed=20, noise=(-4, -3.5))
+    y[:, ::9] += 30 * sigma[:, ::9]
+    rows = fit(DOUBLE, y, sigma, FitConfig(loss="tukey"))
+    good = rows["status"] == Status.CONVERGED
+    free = (rows["flags"] & np.uint32(Flag.AT_BOUND)) == 0
+    assert (good & free).sum() >= 5
+    assert not has(rows, Flag.SECOND_COMPONENT_NOT_ESTABLISHED)[good & free].any()

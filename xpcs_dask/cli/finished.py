@@ -30,9 +30,11 @@ def report_of(output: Path, job: Job) -> dict[str, Any] | None:
     """
     if not os.path.lexists(output):
         return None
+    if not _ours(output):
+        raise OutputExistsError(str(output), "something else: it holds no results", False)
     run = _read(output)
     if run is None:
-        raise OutputExistsError(str(output), "something else (it holds no finished fit)")
+        raise OutputExistsError(str(output), "another program, or a call of save in Python")
     if difference := _difference(run["job"], job):
         raise OutputExistsError(str(output), difference)
     report: dict[str, Any] = run["report"]
@@ -43,8 +45,10 @@ def check_place(output: Path, overwrite: bool) -> None:
     """Refuse, before any work, a place where results cannot be written, or where they would remove something else."""
     if output.suffix not in (".zarr", ".nc"):
         raise ConfigError(f"{output}: the format of results is told by the suffix; give a path ending in .zarr or .nc")
-    if overwrite and os.path.lexists(output) and _read(output) is None:
-        raise ConfigError(f"{output} holds no results, so --overwrite does not remove it; choose another output")
+    if overwrite and os.path.lexists(output) and not _ours(output):
+        raise ConfigError(
+            f"{output} holds no results of xpcs_dask, so --overwrite does not remove it; choose another output"
+        )
     folder = output.absolute().parent
     while not folder.exists():
         folder = folder.parent
@@ -52,21 +56,37 @@ def check_place(output: Path, overwrite: bool) -> None:
         raise ConfigError(f"nothing can be written into {folder}; choose another output")
 
 
+def _ours(output: Path) -> bool:
+    from xpcs_dask.results import holds_results
+
+    return holds_results(output)
+
+
 def _read(output: Path) -> dict[str, Any] | None:
-    from xpcs_dask.results import open_results
+    """Job and report of a finished fit; None for results without them, or that cannot be read (any more)."""
+    from xpcs_dask import results
 
     try:
-        run = json.loads(open_results(output).attrs[RUN])
-    except (FileRejected, OSError, KeyError, TypeError, ValueError):
+        written = results.open_results(output).attrs.get(RUN)
+    except FileRejected:
+        return None
+    try:
+        run = json.loads(written) if isinstance(written, str) else None
+    except json.JSONDecodeError:
         return None
     return run if isinstance(run, dict) and {"job", "report"} <= run.keys() else None
 
 
 def _difference(old: Job, new: Job) -> str:
     """Say in words what differs between two jobs; empty where nothing does."""
-    for name in ("version", "schema_version"):
-        if old.get(name) != new[name]:
-            return f"{name.replace('_', ' ')} {old.get(name)} instead of {new[name]}"
+    if old.get("schema_version") != new["schema_version"]:
+        return f"schema version {old.get('schema_version')} instead of {new['schema_version']}"
+    versions = old.get("versions", {})
+    for package, version in new["versions"].items():
+        if (had := versions.get(package)) != version:
+            return f"another version of {package}: {had or 'none'} instead of {version or 'none'}"
+    if old.get("cpu") != new["cpu"]:
+        return f"another processor: {old.get('cpu')} instead of {new['cpu']}"
     before, now = old["settings"], new["settings"]
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if changed:

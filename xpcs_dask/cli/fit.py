@@ -10,7 +10,7 @@ import typer
 
 from xpcs_dask.cli import report
 from xpcs_dask.cli.exits import one_line_errors
-from xpcs_dask.cli.job import Request, run
+from xpcs_dask.cli.job import NothingFitted, Request, run
 from xpcs_dask.cli.options import block_files, named_numbers, named_ranges, number_range
 
 
@@ -27,6 +27,13 @@ def fit(
     errors: Annotated[str, typer.Option(help="quoted (those of the files) or none.")] = "quoted",
     q_range: Annotated[str | None, typer.Option(help="LOW,HIGH in 1/angstrom.")] = None,
     delay_range: Annotated[str | None, typer.Option(help="LOW,HIGH in s.")] = None,
+    entry: Annotated[str, typer.Option(help="Which result of files that hold several.", show_default=False)] = "",
+    delay_unit: Annotated[
+        str, typer.Option(help="Unit of delays in tables that do not state it: s, ms, us or ns.", show_default=False)
+    ] = "",
+    q_unit: Annotated[
+        str, typer.Option(help="Unit of q in tables that do not: 1/angstrom, 1/nm or 1/m.", show_default=False)
+    ] = "",
     detail: Annotated[str, typer.Option(help="core, or full with covariance and criteria.")] = "core",
     scheduler: Annotated[
         str, typer.Option(help="sync, threads[:N], processes[:N], local[:N] or tcp://HOST:PORT.")
@@ -65,10 +72,18 @@ def fit(
         config=config,
         scheduler=scheduler,
         chunks=block_files(chunks),
+        entry=entry,
+        delay_unit=delay_unit,
+        q_unit=q_unit,
         overwrite=overwrite,
         progress=shown,
     )
-    result, made = run(request)
+    try:
+        result, made = run(request)
+    except NothingFitted as nothing:
+        if as_json:
+            typer.echo(report.as_json(nothing.report))
+        raise
     if not made and not quiet:
         typer.echo(f"{output} is finished with these settings and inputs; nothing to do", err=True)
     typer.echo(report.as_json(result) if as_json else report.as_lines(result))

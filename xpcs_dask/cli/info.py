@@ -37,6 +37,13 @@ class Description:
 @one_line_errors
 def info(
     paths: Annotated[list[str], typer.Argument(help="Result files, folders or patterns.", show_default=False)],
+    entry: Annotated[str, typer.Option(help="Which result of files that hold several.", show_default=False)] = "",
+    delay_unit: Annotated[
+        str, typer.Option(help="Unit of delays in tables that do not state it: s, ms, us or ns.", show_default=False)
+    ] = "",
+    q_unit: Annotated[
+        str, typer.Option(help="Unit of q in tables that do not: 1/angstrom, 1/nm or 1/m.", show_default=False)
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
@@ -44,8 +51,11 @@ def info(
     from importlib.metadata import version
 
     from xpcs_dask.errors import NoUsableInputError
+    from xpcs_dask.io.open import check_arguments
+    from xpcs_dask.io.reader import Told
 
-    found = describe_files(paths)
+    check_arguments(told=Told(entry, delay_unit, q_unit))
+    found = describe_files(paths, entry=entry, delay_unit=delay_unit, q_unit=q_unit)
     if as_json:
         typer.echo(json.dumps({"files": [asdict(item) for item in found], "version": version("xpcs-dask")}))
     else:
@@ -54,17 +64,22 @@ def info(
         raise NoUsableInputError(f"none of {len(found)} files can be fitted; each reason is listed")
 
 
-def describe_files(paths: Sequence[str]) -> list[Description]:
-    """Look into every file that `paths` name; a file that cannot be read is listed with its reason."""
+def describe_files(paths: Sequence[str], **told: str) -> list[Description]:
+    """Look into every file that `paths` name; a file that cannot be read is listed with its reason.
+
+    `told` is what files may not tell: ``entry``, ``delay_unit``, ``q_unit`` of `open_g2`.
+    """
     from xpcs_dask.io.formats import suffixes
     from xpcs_dask.io.sources import list_files
 
     files, rejected = list_files(list(paths), suffixes())
-    return [describe(path) for path in files] + [Description(file=bad.path, reason=bad.reason) for bad in rejected]
+    return [describe(path, **told) for path in files] + [
+        Description(file=bad.path, reason=bad.reason) for bad in rejected
+    ]
 
 
-def describe(path: str) -> Description:
-    """Describe one file; never raises for what is wrong with it."""
+def describe(path: str, **told: str) -> Description:
+    """Describe one file, read as the user told; never raises for what is wrong with it."""
     from xpcs_dask.errors import FileRejected, XpcsError
     from xpcs_dask.io.formats import identify
     from xpcs_dask.io.open import open_g2
@@ -73,17 +88,20 @@ def describe(path: str) -> Description:
     try:
         name = identify(path)
         holds = contents(path) if name == "aps_nexus" else ("multi-tau",)
-        data = open_g2(path)
+        data = open_g2(
+            path, entry=told.get("entry", ""), delay_unit=told.get("delay_unit", ""), q_unit=told.get("q_unit", "")
+        )
     except XpcsError as error:
         reason = error.reason if isinstance(error, FileRejected) else str(error)
         return Description(file=path, format=name, holds=holds, reason=reason)
+    q_range = (float(data["q"].min()), float(data["q"].max()))
     frame_time, frames = (float(data[what].to_numpy()[0]) for what in ("frame_time", "frames"))
     return Description(
         file=path,
         format=name,
         curves=data["g2"].sizes["qbin"],
         delays=data["g2"].sizes["delay"],
-        q_range=(float(data["q"].min()), float(data["q"].max())),
+        q_range=None if math.isnan(q_range[0]) else q_range,
         frame_time=None if math.isnan(frame_time) else frame_time,
         frames=None if math.isnan(frames) else int(frames),
         holds=holds,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from xpcs_dask.cli import finished, report
 from xpcs_dask.cli.groups import groups
+from xpcs_dask.errors import NoUsableInputError
 
 if TYPE_CHECKING:
     from xpcs_dask.cli.groups import Results
@@ -27,46 +28,97 @@ class Request:
     config: FitConfig
     scheduler: str = "threads"
     chunks: int | Literal["auto"] = "auto"
+    entry: str = ""
+    delay_unit: str = ""
+    q_unit: str = ""
     overwrite: bool = False
     progress: bool = False
 
+    @property
+    def told(self) -> dict[str, str]:
+        """What the files may not tell, as `open_g2` takes it."""
+        return {"entry": self.entry, "delay_unit": self.delay_unit, "q_unit": self.q_unit}
+
+
+class NothingFitted(NoUsableInputError):
+    """No file or no curve was left to fit; `report` says what was rejected."""
+
+    def __init__(self, message: str, report: report.Report) -> None:
+        super().__init__(message, report)
+        self.message, self.report = message, report
+
+    def __str__(self) -> str:
+        return self.message
+
 
 def run(request: Request) -> tuple[report.Report, bool]:
-    """Do what `request` asks; returns the report, and whether anything had to be done."""
-    from importlib.metadata import version
+    """Do what `request` asks; returns the report, and whether anything had to be done.
 
+    Raises
+    ------
+    NothingFitted
+        If nothing was left; it carries the report.
+    """
     from xpcs_dask.io.open import open_g2
-    from xpcs_dask.results import save, summary
+    from xpcs_dask.results import save
 
     begun = time.perf_counter()
     check(request)
-    data = open_g2(request.paths, chunks=request.chunks, on_error="skip", on_mismatch="split")
+    try:
+        data = open_g2(request.paths, chunks=request.chunks, on_error="skip", on_mismatch="split", **request.told)
+    except NoUsableInputError as error:
+        raise NothingFitted(str(error), reported(None, request, unusable(request), begun)) from error
     rejected = json.loads(data.attrs["rejected"])
     job = describe(request, data, rejected)
     if not request.overwrite and (known := finished.report_of(request.output, job)) is not None:
         return known, False
-    fits = computed(data, request)
-    counts = summary(fits)
-    seconds = time.perf_counter() - begun
-    result = {name: counts[name] for name in report.COUNTS} | {
-        "rejected": rejected,
-        "seconds": round(seconds, 3),
-        "curves_per_second": round(counts["curves"] / seconds, 1),
-        "output": str(request.output),
-        "version": version("xpcs-dask"),
-    }
+    try:
+        fits = computed(data, request)
+    except NoUsableInputError as error:
+        raise NothingFitted(str(error), reported(None, request, rejected, begun)) from error
+    result = reported(fits, request, rejected, begun)
     fits.attrs |= finished.record(job, result)
     save(fits, request.output, overwrite=request.overwrite)
     return result, True
 
 
+def reported(fits: Results | None, request: Request, rejected: list[dict[str, str]], begun: float) -> report.Report:
+    """Report of finished `fits`; of no curve and no output if there are none."""
+    from importlib.metadata import version
+
+    import xarray as xr
+
+    from xpcs_dask.results import summary
+
+    counts = summary(xr.DataTree() if fits is None else fits)
+    seconds = time.perf_counter() - begun
+    return {name: counts[name] for name in report.COUNTS} | {
+        "rejected": rejected,
+        "seconds": round(seconds, 3),
+        "curves_per_second": round(counts["curves"] / seconds, 1),
+        "output": None if fits is None else str(request.output),
+        "version": version("xpcs-dask"),
+    }
+
+
+def unusable(request: Request) -> list[dict[str, str]]:
+    """All files with their reasons where none can be used: the error that says so names the first few only."""
+    from xpcs_dask.cli.info import describe_files
+
+    found = describe_files(request.paths, **request.told)
+    return [{"file": item.file, "reason": item.reason} for item in found if item.reason]
+
+
 def check(request: Request) -> None:
-    """Find what cannot work before a file is opened: parameter names, the scheduler's name, the place of the output."""
+    """Find what cannot work before a file is opened: parameters, scheduler, units, the place of the output."""
     from xpcs_dask.cluster.connect import parse
     from xpcs_dask.fitting.models import resolve
+    from xpcs_dask.io.open import check_arguments
+    from xpcs_dask.io.reader import Told
 
     resolve(request.model).box(None, request.config.bounds, request.config.fixed)
     parse(request.scheduler)
+    check_arguments(told=Told(**request.told))
     finished.check_place(request.output, request.overwrite)
 
 
@@ -83,10 +135,9 @@ def computed(data: Results, request: Request) -> Results:
 
 
 def describe(request: Request, data: Results, rejected: list[dict[str, str]]) -> finished.Job:
-    """All that decides the numbers of the output: settings, files with size, time and content hash, and versions."""
-    from importlib.metadata import version
-
+    """All that decides the numbers: settings, files with size, time and content hash, versions and processor."""
     from xpcs_dask.fitting.layout import SCHEMA_VERSION
+    from xpcs_dask.results.provenance import fingerprint
 
     inputs = [{"file": item["file"], "rejected": item["reason"]} for item in rejected]
     for group in groups(data, "content_hash"):
@@ -98,8 +149,8 @@ def describe(request: Request, data: Results, rejected: list[dict[str, str]]) ->
             state = os.stat(item["file"])
             item |= {"size": str(state.st_size), "modified": str(state.st_mtime_ns)}
     return {
-        "version": version("xpcs-dask"),
         "schema_version": SCHEMA_VERSION,
-        "settings": {"model": request.model, **request.config.model_dump(mode="json")},
+        **fingerprint(),
+        "settings": {"model": request.model, **request.config.model_dump(mode="json"), **request.told},
         "inputs": inputs,
     }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from xpcs_dask.config import Covariance, FitConfig, Loss, Search
 from xpcs_dask.errors import ConfigError
 from xpcs_dask.fitting.blocks import SLAB_POINTS, one_thread
 from xpcs_dask.fitting.layout import fit_dtype
-from xpcs_dask.fitting.models import Evaluate, Floats, Model, resolve
+from xpcs_dask.fitting.models import Evaluate, Floats, Model, resolve, signature_of
 from xpcs_dask.fitting.strategy import fit_stack
 
 
@@ -74,10 +74,10 @@ def fit_curves(
         What the model takes, the same for all curves: delays in s, shape ``(m,)``, for the models known by name;
         any shape for a callable that returns ``(m,)``, ``(2, m)`` for two predictors.
     y : array_like, shape (…, m)
-        The curves; NaN where there is no point.
+        The curves; NaN, or masked, where there is no point.
     sigma : array_like, optional
         Standard errors of `y`, broadcast to its shape. A point with an error that is zero, negative, NaN or infinite is
-        not used. Without errors all points weigh the same and the covariance is scaled by the residuals.
+        not used, nor is one that is masked in `y` or `sigma`. Without errors all points weigh the same and the covariance is scaled by the residuals.
     model : str, Model or callable, default "single"
         Name of a known model, a record, or any ``f(x, *parameters)``; an ``@njit`` function will do.
     bounds : mapping of str to (float, float), optional
@@ -135,6 +135,8 @@ def fit_curves(
     record = _resolve(model, jac, start)
     values, error = _points(y, sigma)
     grid = _abscissa(x, record, values.shape[-1])
+    if sigma is None and covariance == "wald":
+        raise ConfigError("covariance: 'wald' needs errors; without sigma= it can only be 'scaled' (or 'auto')")
     absolute = absolute_sigma and sigma is not None
     config = FitConfig.make(
         bounds=dict(bounds or {}),
@@ -150,14 +152,14 @@ def fit_curves(
     lead, m = values.shape[:-1], values.shape[-1]
     begin = _start(start, lead, len(record.parameters))
     _check_ids(curve_id, lead)
-    _check_output(record, grid, m, lower, upper, begin)
-    flat = values.reshape(-1, m)
+    check_output(record, grid, m, lower, upper, begin)
+    flat = values.reshape(prod(lead), m)
     packed = np.empty(len(flat), dtype=fit_dtype(record, "full"))
     step = max(1, SLAB_POINTS // max(m, 1))
     with one_thread():
         for first in range(0, len(flat), step):
             part = slice(first, first + step)
-            weight = _weights(flat[part], None if error is None else error.reshape(-1, m)[part])
+            weight = _weights(flat[part], None if error is None else error.reshape(flat.shape)[part])
             some = begin[part] if begin is not None and begin.ndim > 1 else begin
             packed[part] = fit_stack(grid, flat[part], weight, record, config, lower, upper, some)
     return unpack(packed.reshape(lead), record)
@@ -180,8 +182,7 @@ def _resolve(model: str | Model | Evaluate, jac: Evaluate | None, start: ArrayLi
         if jac is not None:
             raise ConfigError("jac= belongs to a callable model; a Model carries its own jacobian")
         return resolve(model)
-    function = getattr(model, "py_func", model)
-    many = any(a.kind is a.VAR_POSITIONAL for a in inspect.signature(function).parameters.values())
+    many = any(a.kind is a.VAR_POSITIONAL for a in signature_of(model))
     if many and start is not None:
         return Model.from_function(model, [f"p{k}" for k in range(np.shape(start)[-1])], jac=jac)
     return resolve(model, jac=jac)
@@ -189,16 +190,30 @@ def _resolve(model: str | Model | Evaluate, jac: Evaluate | None, start: ArrayLi
 
 def _points(y: ArrayLike, sigma: ArrayLike | None) -> tuple[Floats, Floats | None]:
     """Curves and their errors, as float64 of one shape."""
-    values = np.asarray(y, dtype=np.float64)
+    values = _numbers("y", y)
     if values.ndim == 0:
         raise ConfigError("y is a single number; give a curve (m,) or curves (…, m)")
     if sigma is None:
         return values, None
-    error = np.asarray(sigma, dtype=np.float64)
+    error = _numbers("sigma", sigma)
     try:
         return values, np.broadcast_to(error, values.shape)
     except ValueError:
         raise ConfigError(f"sigma of shape {error.shape} does not fit y of shape {values.shape}") from None
+
+
+def _numbers(name: str, given: ArrayLike) -> Floats:
+    """`given` as float64, NaN where it is masked."""
+    array = np.asanyarray(given)
+    if array.dtype.kind in "cSUmMV":
+        what = "complex numbers" if array.dtype.kind == "c" else f"{array.dtype} values"
+        raise ConfigError(f"{name} holds {what}; give real numbers")
+    try:
+        if isinstance(array, np.ma.MaskedArray):
+            return np.asarray(array.astype(np.float64).filled(np.nan))
+        return np.asarray(array, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} cannot be read as real numbers: {error}") from None
 
 
 def _weights(values: Floats, error: Floats | None) -> Floats:
@@ -214,13 +229,23 @@ def _weights(values: Floats, error: Floats | None) -> Floats:
 
 
 def _abscissa(x: ArrayLike, model: Model, m: int) -> Any:
-    """X as numbers where it is made of numbers; models known by name need one delay a point."""
+    """X as numbers where it is made of numbers; models known by name need one delay a point.
+
+    Models known by name get finite delays of 0 and more, all others anything but NaN.
+    """
     try:
-        grid = np.asarray(x, dtype=np.float64)
-    except (TypeError, ValueError):
+        grid = _numbers("x", x)
+    except (ConfigError, ValueError):
+        if model.family:
+            raise
         return x
     if model.family and grid.shape != (m,):
         raise ConfigError(f"x has shape {grid.shape} but the curves have {m} points; model '{model.name}' takes ({m},)")
+    bad = np.argwhere(~(np.isfinite(grid) & (grid >= 0)) if model.family else np.isnan(grid))
+    if len(bad):
+        where = tuple(map(int, bad[0]))
+        rule = f"model '{model.name}' takes finite delays of 0 s and more" if model.family else "give numbers"
+        raise ConfigError(f"x is {grid[where]:g} at position {where[0] if grid.ndim == 1 else where}; {rule}")
     return grid
 
 
@@ -240,7 +265,7 @@ def _check_ids(curve_id: ArrayLike | None, lead: tuple[int, ...]) -> None:
         raise ConfigError(f"curve_id has shape {np.shape(curve_id)} but there are curves of shape {lead}")
 
 
-def _check_output(model: Model, x: Any, m: int, lower: Floats, upper: Floats, start: Floats | None) -> None:
+def check_output(model: Model, x: Any, m: int, lower: Floats, upper: Floats, start: Floats | None) -> None:
     """Refuse a model that answers in another shape than that of a curve; one that raises is reported curve by curve."""
     theta = np.ones(lower.size) if start is None else start.reshape(-1, lower.size)[0]
     try:

@@ -17,10 +17,10 @@ from xpcs_dask.fitting.models import DOUBLE, SINGLE, Floats, Model
 from xpcs_dask.fitting.uncertainty import covariance_kind
 
 FAMILIES = {"single": SINGLE, "double": DOUBLE}
+FAR = 1e20
+"""Where an open bound ends for the kernels, which compute with the box."""
 BLOCK = 8192
 """Curves a kernel call: enough to pay for its tables, few enough for the cache."""
-NO_START = 1e299
-"""Stands for 'no start given': compiled code must not see NaN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Family:
     @property
     def log_box(self) -> tuple[Floats, Floats]:
         """The box in z."""
-        lower, upper = self.lower.copy(), self.upper.copy()
+        lower, upper = np.clip(self.lower, -FAR, FAR), np.clip(self.upper, -FAR, FAR)
         lower[self.times], upper[self.times] = np.log(lower[self.times]), np.log(upper[self.times])
         return lower, upper
 
@@ -87,9 +87,9 @@ def family_of(model: Model, lower: Floats, upper: Floats) -> Family:
     return Family(record, position, low, high)
 
 
-def has_kernel(model: Model, x: Floats, lower: Floats, upper: Floats, config: FitConfig) -> bool:
-    """Whether a kernel can fit this: a family, one-dimensional delays, a finite box, and Numba or the twin's reach."""
-    if not model.family or x.ndim != 1 or not (np.isfinite(lower).all() and np.isfinite(upper).all()):
+def has_kernel(model: Model, x: Floats, config: FitConfig) -> bool:
+    """Whether a kernel can fit this: a family, one-dimensional delays, and Numba or the twin's reach."""
+    if not model.family or x.ndim != 1:
         return False
     return numba_found() or (model.family == "single" and config.loss == "linear")
 
@@ -148,13 +148,13 @@ def _run(
     more: bool,
     compiled: bool,
 ) -> KernelFit:
+    thorough = more or config.search == "thorough"
     if not compiled:
         from xpcs_dask.fitting.kernel.twin import run_twin
 
-        return run_twin(family, x, y, weight, start)
+        return run_twin(family, x, y, weight, start, thorough=thorough)
     from xpcs_dask.fitting.kernel.run import run_kernel
 
-    thorough = more or config.search == "thorough"
     return run_kernel(family, x, y, weight, config.loss, config.loss_scale, start, thorough=thorough)
 
 

@@ -58,7 +58,9 @@ def flags_of(
     dominant = weight.max(axis=1, initial=0.0) ** 2 > DOMINANT * np.einsum("ij,ij->i", weight, weight)
     excluded = np.zeros(len(packed), dtype=bool)
     excluded[holes] = (np.isfinite(y[holes]) & ~used).any(axis=1)
-    found = packed["flags"].astype(np.uint32)
+    # What was noted on the way says nothing about a curve that came to nothing.
+    kept = np.where(fitted, ~np.uint32(0), np.uint32(Flag.POINTS_EXCLUDED))
+    found = packed["flags"].astype(np.uint32) & kept
     for flag, where in (
         (Flag.AT_BOUND, fitted & bound.any(axis=1)),
         (Flag.UNIDENTIFIABLE, fitted & unknown),
@@ -95,8 +97,7 @@ def _outside(
     first, last = np.full((len(value), 1), delay[0]), np.full((len(value), 1), delay[-1])
     first[holes, 0] = delay[used.argmax(axis=1)]
     last[holes, 0] = delay[order.size - 1 - used[:, ::-1].argmax(axis=1)]
-    outside: NDArray[np.bool_] = ((value[:, times] < first) | (value[:, times] > last)).any(axis=1)
-    return outside
+    return np.logical_or.reduce((value[:, times] < first) | (value[:, times] > last), axis=1)
 
 
 def _poor(chi2: Floats, dof: NDArray[np.int32], config: FitConfig) -> NDArray[np.bool_]:

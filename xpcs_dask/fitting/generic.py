@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,7 @@ def fit_generic(
     array of `layout.fit_dtype(model, "full")`, shape (n,)
     """
     rows = empty_rows(len(y), model)
+    notes = _Notes()
     given = None if start is None else np.broadcast_to(np.asarray(start, dtype=np.float64), (len(y), lower.size))
     for i in range(len(y)):
         problem = Problem(
@@ -61,9 +62,27 @@ def fit_generic(
             loss=config.loss,
             scale=config.loss_scale,
         )
-        _fit_one(rows[i], problem, config, None if given is None else given[i])
+        _fit_one(rows[i], problem, config, None if given is None else given[i], notes)
+    notes.log(model.name, len(y))
     rows["flags"] = flags_of(rows, x, y, weight, lower, upper, model, config)
     return rows
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What is said once a call, however many curves it happened to."""
+
+    failures: list[str] = field(default_factory=list)
+    doubted: int = 0
+    """Curves at whose minimum the model's own jacobian is wrong."""
+
+    def log(self, name: str, n: int) -> None:
+        if self.failures:
+            text = "model '%s' cannot be evaluated for %d of %d curves; the first: %s"
+            logger.warning(text, name, len(self.failures), n, self.failures[0])
+        if self.doubted:
+            text = "the jacobian of model '%s' disagrees with differences and is not used for %d of %d curves"
+            logger.warning(text, name, self.doubted, n)
 
 
 def empty_rows(n: int, model: Model) -> NDArray[np.void]:
@@ -74,7 +93,7 @@ def empty_rows(n: int, model: Model) -> NDArray[np.void]:
     return rows
 
 
-def _fit_one(row: Any, problem: Problem, config: FitConfig, start: Floats | None) -> None:
+def _fit_one(row: Any, problem: Problem, config: FitConfig, start: Floats | None, notes: _Notes) -> None:
     """Fill one row."""
     row["n_used"] = problem.y_used.size
     if problem.y_used.size <= problem.free.size:
@@ -84,24 +103,25 @@ def _fit_one(row: Any, problem: Problem, config: FitConfig, start: Floats | None
     usable = [theta for theta in starts if np.isfinite(problem.residuals(theta)).all()]
     if not usable:
         row["status"] = Status.MODEL_FAILED
-        logger.warning("model '%s' cannot be evaluated: %s", problem.model.name, problem.failure(starts[0]))
+        notes.failures.append(problem.failure(starts[0]))
         return
-    problem, found = _solve_confirmed(problem, usable, config)
+    problem, found = _solve_confirmed(problem, usable, config, notes)
     row["evaluations"] = found.evaluations
     row["status"] = found.status
     if found.status == Status.CONVERGED:
         fill(row, problem, found, config)
 
 
-def _solve_confirmed(problem: Problem, starts: list[Floats], config: FitConfig) -> tuple[Problem, Solution]:
+def _solve_confirmed(
+    problem: Problem, starts: list[Floats], config: FitConfig, notes: _Notes
+) -> tuple[Problem, Solution]:
     """Climb the ladder with the best derivative there is, and again with a safer one where that proves to be wrong."""
     problem = replace(problem, derivative=choose(problem, starts[0]))
     found = solve(problem, starts, config.search)
     safer = confirm(problem, found.theta)
     if safer == problem.derivative:
         return problem, found
-    if problem.derivative == "own":
-        logger.warning("the jacobian of model '%s' disagrees with differences and is not used", problem.model.name)
+    notes.doubted += problem.derivative == "own"
     again = replace(problem, derivative=safer)
     second = solve(again, [found.theta, *starts], config.search)
     return again, replace(second, evaluations=found.evaluations + second.evaluations)

@@ -46,7 +46,7 @@ def solve(problem: Problem, starts: list[Floats], search: Search = "fast") -> So
     tries: list[Try] = []
     for attempt in _ladder(problem, starts):
         tries.append(attempt)
-        if _enough(tries, len(starts), search):
+        if _enough(problem, tries, len(starts), search):
             break
     minima = [t for t in tries if t.verdict.minimum]
     best = min(minima or tries, key=lambda t: t.objective if np.isfinite(t.objective) else np.inf)
@@ -57,7 +57,7 @@ def solve(problem: Problem, starts: list[Floats], search: Search = "fast") -> So
         rung=best.rung,
         status=Status.CONVERGED if minima else Status.NOT_CONVERGED,
         scale=problem.scale,
-        disagree=not _agree([t for t in minima if t.verdict.regular]),
+        disagree=not _agree(problem, [t for t in minima if t.verdict.regular]),
     )
 
 
@@ -72,22 +72,23 @@ def _ladder(problem: Problem, starts: list[Floats]) -> Iterator[Try]:
     yield evolution(problem, starts[0])
 
 
-def _enough(tries: list[Try], n_starts: int, search: Search) -> bool:
+def _enough(problem: Problem, tries: list[Try], n_starts: int, search: Search) -> bool:
     if len(tries) < n_starts:
         return False
     regular = [t for t in tries if t.verdict.regular]
     if search == "thorough":
-        return len(regular) >= 2 and _agree(regular)
+        return len(regular) >= 2 and _agree(problem, regular)
     if regular:
         return True
     # Two ways into the same singular minimum: the curve does not hold the parameter.
     singular = [t for t in tries if t.verdict.minimum]
-    return len(singular) >= 2 and _agree(singular)
+    return len(singular) >= 2 and _agree(problem, singular)
 
 
-def _agree(tries: list[Try]) -> bool:
+def _agree(problem: Problem, tries: list[Try]) -> bool:
+    """Whether the objectives are one, within rounding: on exact data all are nothing, and none equals another."""
     cost = [t.objective for t in tries]
-    return not cost or max(cost) - min(cost) <= SAME * max(cost)
+    return not cost or max(cost) - min(cost) <= SAME * max(cost) + problem.rounding(max(cost))
 
 
 def _solve_tukey(problem: Problem, starts: list[Floats], search: Search) -> Solution:

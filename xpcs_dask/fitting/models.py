@@ -7,6 +7,7 @@ Conventions (they differ between tools, so they are part of each record's ``form
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -109,6 +110,11 @@ class Model:
                 raise ConfigError(f"'{name}' is fixed at {value}, which is not a finite number")
             if self.parameters[k].relaxation_time and value <= 0:
                 raise ConfigError(f"'{name}' is fixed at {value:g} s; a relaxation time must be above 0")
+            if name in (bounds or {}) and not lower[k] <= value <= upper[k]:
+                raise ConfigError(
+                    f"'{name}' is fixed at {value:g}, outside its bounds ({lower[k]:g}, {upper[k]:g}); "
+                    "change fixed= or leave it out of bounds="
+                )
             lower[k] = upper[k] = value
         return lower, upper
 
@@ -122,10 +128,18 @@ class Model:
         start: Callable[[Floats, Floats, Floats], Floats] | None = None,
         name: str | None = None,
     ) -> Model:
-        """Record of any callable ``f(x, *parameters)``; names are read from its signature unless given."""
+        """Record of any callable ``f(x, *parameters)``; names are read from its signature unless given.
+
+        Parameters are the positional arguments after x; keyword-only ones keep their defaults, which is also how
+        `functools.partial` binds a value.
+        """
         if parameters is None:
             parameters = _argument_names(function)
         records = tuple(p if isinstance(p, Parameter) else Parameter(name=p) for p in parameters)
+        names = [p.name for p in records]
+        if len(set(names)) < len(names):
+            twice = next(n for n in names if names.count(n) > 1)
+            raise ConfigError(f"the model has two parameters named '{twice}' in {', '.join(names)}; names must differ")
         return cls(
             name=name or str(getattr(function, "__name__", "user")),
             formula=f"user function {getattr(function, '__name__', repr(function))}",
@@ -137,12 +151,28 @@ class Model:
 
 
 def _argument_names(function: Evaluate) -> list[str]:
-    import inspect
-
-    arguments = list(inspect.signature(getattr(function, "py_func", function)).parameters.values())[1:]
-    if any(a.kind is a.VAR_POSITIONAL for a in arguments) or not arguments:
+    """Names of the positional arguments after the first one."""
+    arguments = signature_of(function)
+    names = [a.name for a in arguments if a.kind in (a.POSITIONAL_ONLY, a.POSITIONAL_OR_KEYWORD)][1:]
+    needed = [a.name for a in arguments if a.kind is a.KEYWORD_ONLY and a.default is a.empty]
+    if needed:
+        raise ConfigError(
+            f"the model's argument '{needed[0]}' can only be given by keyword and has no default; models are called "
+            "f(x, *parameters), so make it positional or give it a value"
+        )
+    if any(a.kind is a.VAR_POSITIONAL for a in arguments) or not names:
         raise ConfigError("the model's parameters cannot be read from its signature; pass parameters=[names]")
-    return [a.name for a in arguments]
+    return names
+
+
+def signature_of(function: Evaluate) -> list[inspect.Parameter]:
+    """Arguments of a callable; empty where it does not tell (a ufunc, some compiled functions)."""
+    if isinstance(function, np.ufunc):
+        return []
+    try:
+        return list(inspect.signature(getattr(function, "py_func", function)).parameters.values())
+    except (TypeError, ValueError):
+        return []
 
 
 def _single(x: Floats, contrast: Any, tau: Any, stretch: Any, baseline: Any) -> Any:
@@ -155,7 +185,7 @@ def _single_jacobian(x: Floats, contrast: float, tau: float, stretch: float, bas
     power = np.exp(stretch * log)
     decay = np.exp(-2.0 * power)
     slope = 2.0 * contrast * decay * power
-    return np.stack([decay, slope * stretch / tau, -np.where(slope > 0, slope * log, 0.0), np.ones_like(x)], axis=-1)
+    return np.stack([decay, slope * stretch / tau, -np.where(slope != 0, slope * log, 0.0), np.ones_like(x)], axis=-1)
 
 
 def _simple(x: Floats, contrast: Any, tau: Any, baseline: Any) -> Any:

@@ -15,6 +15,9 @@ from xpcs_dask.fitting.derivatives import Derivative
 from xpcs_dask.fitting.losses import objective
 from xpcs_dask.fitting.models import Floats, Model
 
+ROUNDING = 4e-16
+"""Relative rounding of a residual, in units of the value."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -112,6 +115,16 @@ class Problem:
         """Sum that the fit makes small, C^2 sum rho; NaN where the model fails."""
         with np.errstate(all="ignore"):
             return objective(self.residuals(theta), self.loss, self.scale)
+
+    def rounding(self, objective: float) -> float:
+        """Difference between two objectives of about this size that rounding of the values alone can make."""
+        floor = ROUNDING**2 * float(np.sum((self.y_used * self.weight_used) ** 2))
+        return floor + 2.0 * float(np.sqrt(floor * objective))
+
+    def no_higher(self, theta: Floats, than: Floats) -> bool:
+        """Whether the objective at `theta` is not above that at `than`, within rounding."""
+        limit = self.objective(than) * (1 + 1e-10)
+        return self.objective(theta) <= limit + self.rounding(limit)
 
     def clip(self, theta: Floats) -> Floats:
         """`theta` moved into the box."""

@@ -141,24 +141,24 @@ def _settle(problem: Problem, theta: Floats) -> tuple[Floats, int]:
         onto[problem.free] = position
         moved, more = _least_squares(replace(problem, lower=low, upper=high), onto, "trf", PATIENCE[0])
         evaluations += more
-        if not problem.objective(moved) <= problem.objective(theta) * (1 + 1e-12):
+        if not problem.no_higher(moved, theta):
             break
         theta = moved
     return theta, evaluations
 
 
 def _polish(problem: Problem, theta: Floats) -> tuple[Floats, int]:
-    """Full Gauss-Newton steps for as long as they help: they converge to the last digit, where TRF stops short."""
+    """Gauss-Newton steps in the box for as long as they help: they converge to the last digit, where TRF stops short."""
     verdict = judge(problem, theta)
     for k in range(POLISH):
         target = theta.copy()
-        target[problem.free] += verdict.step
-        if not np.array_equal(target, problem.clip(target)) or not verdict.step.any():
+        target[problem.free] = verdict.target
+        if np.array_equal(target, theta):
             return theta, k
         beyond = judge(problem, target)
         alive = not (beyond.dead & ~verdict.dead).any()
         closer = beyond.offset < 0.9 * verdict.offset and beyond.gradient <= max(verdict.gradient, GRADIENT)
-        if not (alive and closer):
+        if not (alive and closer and problem.no_higher(target, theta)):
             return theta, k + 1
         theta, verdict = target, beyond
     return theta, POLISH

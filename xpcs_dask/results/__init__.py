@@ -2,12 +2,13 @@
 
 from xpcs_dask.results.label import covariance_matrix, label, label_quality
 from xpcs_dask.results.provenance import provenance
-from xpcs_dask.results.store import MIGRATIONS, open_results, save
+from xpcs_dask.results.store import MIGRATIONS, holds_results, open_results, save
 from xpcs_dask.results.summary import summary
 
 __all__ = [
     "MIGRATIONS",
     "covariance_matrix",
+    "holds_results",
     "label",
     "label_quality",
     "open_results",

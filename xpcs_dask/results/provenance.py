@@ -18,6 +18,8 @@ from xpcs_dask.fitting.models import Floats, Model
 from xpcs_dask.fitting.uncertainty import covariance_kind
 
 PACKAGES = ("xpcs-dask", "numpy", "scipy", "numba", "xarray", "dask")
+DECIDING = ("xpcs-dask", "numpy", "scipy", "numba")
+"""Packages of which another version may give another number; the others only move data."""
 CARRIED = ("source_format", "rejected")
 """Attributes of an opened Dataset that belong to its inputs."""
 
@@ -40,6 +42,12 @@ def provenance(data: xr.Dataset, model: Model, config: FitConfig, lower: Floats,
         "cpu": cpu_target(),
     }
     return found | {name: str(data.attrs[name]) for name in CARRIED if name in data.attrs}
+
+
+def fingerprint() -> dict[str, Any]:
+    """Return what bits depend on beside settings and inputs: versions that decide (None: not installed), and cpu."""
+    found = versions()
+    return {"versions": {package: found.get(package) for package in DECIDING}, "cpu": cpu_target()}
 
 
 @cache

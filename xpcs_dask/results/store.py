@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -46,14 +48,16 @@ def save(results: xr.Dataset | xr.DataTree, path: str | os.PathLike[str], *, ove
     Raises
     ------
     OutputExistsError
-        If the path exists and `overwrite` is False, or what exists does not look like results.
+        If the path exists and `overwrite` is False, or what exists holds no results of this package.
     ConfigError
         For another suffix.
     """
     path = Path(path)
     netcdf = _is_netcdf(path)
-    if path.exists() and not (overwrite and _replaceable(path)):
-        raise OutputExistsError(str(path), _difference(path, results))
+    if os.path.lexists(path):
+        ours = holds_results(path)
+        if not (overwrite and ours):
+            raise OutputExistsError(str(path), _difference(path, results, ours), ours)
     nodes = results.subtree if isinstance(results, xr.DataTree) else [xr.DataTree(results)]
     tree = xr.DataTree.from_dict({node.path: _storable(node.to_dataset(inherit=False), netcdf) for node in nodes})
     tree.attrs.setdefault("schema_version", SCHEMA_VERSION)
@@ -76,7 +80,7 @@ def open_results(path: str | os.PathLike[str]) -> xr.Dataset | xr.DataTree:
     Returns
     -------
     xarray.Dataset or xarray.DataTree
-        A DataTree if groups were saved.
+        A DataTree if groups were saved, in natural order of their paths.
 
     Raises
     ------
@@ -94,11 +98,39 @@ def open_results(path: str | os.PathLike[str]) -> xr.Dataset | xr.DataTree:
         raise FileRejected(str(path), f"cannot be read as results: {error}") from error
     if "schema_version" not in tree.attrs:
         raise FileRejected(str(path), "holds no results of xpcs_dask (no schema_version)")
+    # Stores list their groups in any order, another one at each opening: only the path says which is which.
+    lazy, loaded = ({node.path: node.to_dataset(inherit=False) for node in opened.subtree} for opened in (tree, plain))
     groups = {}
-    for node, same in zip(tree.subtree, plain.subtree, strict=True):
-        found = _with_coords(node.to_dataset(inherit=False), same.to_dataset(inherit=False))
-        groups[node.path] = _current(found, path) if "schema_version" in found.attrs else found
+    for name in sorted(lazy, key=_natural):
+        found = _with_coords(lazy[name], loaded[name])
+        groups[name] = _current(found, path) if "schema_version" in found.attrs else found
     return xr.DataTree.from_dict(groups) if tree.children else groups["/"]
+
+
+def holds_results(path: str | os.PathLike[str]) -> bool:
+    """Whether `save` wrote what is there, of whatever schema version; tells it from the root's attributes alone."""
+    path = Path(path)
+    try:
+        return "schema_version" in (_netcdf_attrs(path) if _is_netcdf(path) else _zarr_attrs(path))
+    except (OSError, ValueError):
+        return False
+
+
+def _netcdf_attrs(path: Path) -> list[str]:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        return list(file.attrs)
+
+
+def _zarr_attrs(path: Path) -> Any:
+    described = json.loads((path / "zarr.json").read_text())
+    return described.get("attributes", {}) if isinstance(described, dict) else {}
+
+
+def _natural(path: str) -> list[int | str]:
+    """Key that sorts group_2 before group_10."""
+    return [int(piece) if piece.isdecimal() else piece for piece in re.split(r"(\d+)", path)]
 
 
 def _with_coords(data: xr.Dataset, plain: xr.Dataset) -> xr.Dataset:
@@ -149,12 +181,14 @@ def _as_it_was(key: str, value: Any, dtype: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _difference(path: Path, results: xr.Dataset | xr.DataTree) -> str:
+def _difference(path: Path, results: xr.Dataset | xr.DataTree, ours: bool) -> str:
     """How what exists differs from what would be written, for the message."""
+    if not ours:
+        return "something else: it holds no results"
     try:
         there = open_results(path)
-    except FileRejected:
-        return "something else: it holds no results"
+    except FileRejected as error:
+        return f"results that cannot be read ({error.reason})"
     old, new = (_first_attrs(found) for found in (there, results))
     other = [name for name in SETTINGS if old.get(name) != new.get(name)]
     return f"another {', '.join(other)}" if other else "the same settings and inputs"
@@ -164,11 +198,6 @@ def _first_attrs(results: xr.Dataset | xr.DataTree) -> dict[Any, Any]:
     if isinstance(results, xr.Dataset):
         return results.attrs
     return next((node.attrs for node in results.subtree if "model" in node.attrs), {})
-
-
-def _replaceable(path: Path) -> bool:
-    """Whether overwriting loses nothing but a store: never a folder of something else."""
-    return path.is_file() if path.suffix == ".nc" else path.is_dir() and (path / "zarr.json").is_file()
 
 
 def _beside(path: Path, what: str) -> Path:

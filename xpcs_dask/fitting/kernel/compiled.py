@@ -14,6 +14,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,12 +46,11 @@ def cache_folder() -> Path:
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "xpcs_dask"
     )
     folder = Path(base) / f"numba-{_sources_digest()}"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if _is_private(folder):
-            return folder
-    except OSError:
-        pass
+    if folder.is_absolute():  # "~" stays as it is where there is no home
+        with suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if _is_private(folder):
+                return folder
     folder = Path(tempfile.mkdtemp(prefix="xpcs_dask-numba-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

@@ -18,6 +18,7 @@ from xpcs_dask.fitting.kernel.compiled import careful, compiled
 from xpcs_dask.fitting.kernel.curvature import double_curvature, single_curvature
 from xpcs_dask.fitting.kernel.exp import vexp
 from xpcs_dask.fitting.kernel.single import CONVERGED, EXHAUSTED, STALLED, load_curve
+from xpcs_dask.fitting.kernel.table import SINGULAR
 
 LINEAR, SOFT_L1, HUBER, CAUCHY, ARCTAN, TUKEY = range(6)
 LOSSES = {"linear": LINEAR, "soft_l1": SOFT_L1, "huber": HUBER, "cauchy": CAUCHY, "arctan": ARCTAN, "tukey": TUKEY}
@@ -25,18 +26,16 @@ LEAST_CURVATURE = 0.05
 """Smallest share of rho' that the second derivative of a loss may leave: keeps the Hessian positive."""
 CONFIRMED = 1e-12
 """Predicted decrease, over chi2, below which the last step is taken without another evaluation."""
-CONFIRMED_ROBUST = 1e-13
-"""The same for robust losses, whose Hessian is not exact: no free step."""
 ROUNDING_ERROR = 2e-31
 """Squared relative rounding of a residual: a cost below it cannot be lowered."""
+ROUNDED = 1e-10
+"""The same where a step fails only because the cost is known no better."""
 MAX_PASSES = 200
 SINGLE_SIZE = 4
 """Number of parameters of the single family; the double one has 7."""
 CAUCHY_95 = 2.385
 BIWEIGHT_95 = 4.685
 """Scales, in standard deviations, with 95 % efficiency for Gaussian noise (Holland and Welsch, 1977)."""
-SINGULAR = 1e-12
-"""Pivot of the scaled normal matrix below which parameters cannot be told apart."""
 
 
 @compiled
@@ -105,7 +104,7 @@ def loss_weights(loss, scale, r, first, second):
         z = (r[i] * inverse) * (r[i] * inverse)
         if loss == SOFT_L1:
             t = math.sqrt(1.0 + z)
-            cost += 2.0 * (t - 1.0)
+            cost += 2.0 * z / (t + 1.0)  # 2 (t - 1) cancels where z is small
             first[i] = 1.0 / t
             second[i] = 1.0 / (t * t * t)
         elif loss == HUBER:
@@ -124,8 +123,9 @@ def loss_weights(loss, scale, r, first, second):
             first[i] = t
             second[i] = t - 4.0 * z * z * t * t
         else:
-            t = max(1.0 - z, 0.0)
-            cost += (1.0 - t * t * t) / 3.0
+            inside = min(z, 1.0)
+            t = 1.0 - inside
+            cost += inside * (1.0 - inside + inside * inside / 3.0)
             first[i] = t * t
             second[i] = t * (1.0 - 5.0 * z)
     return cost * scale * scale
@@ -229,7 +229,6 @@ def confirm(u, y, w, mean, z, p, lower, upper, loss, scale, space):
     """
     J, r, first, second, pull, H, H2, N, L, g, g2, damping, step, trial, free = space
     rounding = rounding_floor(y, w, mean, z[3])
-    enough = CONFIRMED if loss == LINEAR else CONFIRMED_ROBUST
     cost = 1e300
     predicted = 0.0
     damp = 0.0 if loss == LINEAR else 1e-3
@@ -255,6 +254,8 @@ def confirm(u, y, w, mean, z, p, lower, upper, loss, scale, space):
                 newton_matrix(u, w, z, p, loss, r, second, H, pull, N)
                 exact = True
         else:
+            if exact and predicted <= ROUNDED * cost and new <= cost * (1.0 + 1e-14 * u.size):
+                return cost, evaluations, CONVERGED
             damp = max(damp * growth, 1e-4)
             growth *= 2.0
             if damp > 1e10:
@@ -268,7 +269,7 @@ def confirm(u, y, w, mean, z, p, lower, upper, loss, scale, space):
             for k in range(p):
                 damping[k] = damp * H[k, k]
             predicted = box_step(N, g, damping, z, lower, upper, p, step, free, L, trial)
-            settled = predicted <= enough * cost or cost <= rounding
+            settled = predicted <= CONFIRMED * cost or cost <= rounding
             if not settled or damp <= 1e-6:
                 break
             damp *= 1e-3
@@ -343,8 +344,8 @@ def sandwich_middle(J, r, first, second, p, H, B):
 
 
 @careful
-def multiply_sandwich(V, B, p, used, T):
-    """Replace V by ``V B V * used / (used - p)``; rows that are NaN or held stay as they are."""
+def multiply_sandwich(V, B, p, used, fitted, T):
+    """Replace V by ``V B V * used / (used - fitted)``; rows that are NaN or held stay as they are."""
     for i in range(p):
         for j in range(p):
             total = 0.0
@@ -352,7 +353,7 @@ def multiply_sandwich(V, B, p, used, T):
                 if V[i, k] == V[i, k]:
                     total += V[i, k] * B[k, j]
             T[i, j] = total
-    share = used / (used - p) if used > p else np.nan
+    share = used / (used - fitted) if used > fitted else np.nan
     for i in range(p):
         for j in range(i + 1):
             total = 0.0
@@ -410,6 +411,9 @@ def refine_stack(u, y, weight, lower, upper, loss, loss_scale, z, chi2, covarian
     other = np.zeros(p)
     low = lower.copy()
     high = upper.copy()
+    fitted = 0
+    for k in range(p):
+        fitted += 1 if upper[k] > lower[k] else 0
     for j in range(n):
         used, scale, mean, _ = load_curve(y[j], weight[j], shifted, w)
         n_used[j] = used
@@ -446,10 +450,16 @@ def refine_stack(u, y, weight, lower, upper, loss, loss_scale, z, chi2, covarian
         if loss != LINEAR:
             weighted_columns(u, shifted, w, zj, p, J, r)
             loss_weights(loss, C, r, first, second)
-            sandwich_middle(J, r, first, second, p, H, H2)
-        invert_free(H, zj, low, high, p, free, step, L, V)
+        for _ in range(2):
+            if loss != LINEAR:
+                sandwich_middle(J, r, first, second, p, H, H2)
+            singular = invert_free(H, zj, low, high, p, free, step, L, V)
+            if loss == LINEAR or not singular:
+                break
+            for i in range(m):  # so many outliers that the loss curves down: take its secant
+                second[i] = first[i]
         if loss != LINEAR:
-            multiply_sandwich(V, H2, p, used, L)
+            multiply_sandwich(V, H2, p, used, fitted, L)
         share = 1.0 / scale if loss == LINEAR else 1.0
         for k in range(p):
             for i in range(p):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from xpcs_dask.fitting.families import NO_START, Family, KernelFit
+from xpcs_dask.fitting.families import Family, KernelFit
 from xpcs_dask.fitting.kernel import refine, single
-from xpcs_dask.fitting.kernel.table import FAST_STARTS, THOROUGH_STARTS, log_delays, start_table
+from xpcs_dask.fitting.kernel.table import FAST_STARTS, NO_START, THOROUGH_STARTS, log_delays, start_table
 from xpcs_dask.fitting.models import Floats
 
 NEAR = 1e-8

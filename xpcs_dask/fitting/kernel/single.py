@@ -16,14 +16,21 @@ import numpy as np
 from xpcs_dask.fitting.kernel.box import linear_box, plane_step
 from xpcs_dask.fitting.kernel.compiled import careful, compiled
 from xpcs_dask.fitting.kernel.exp import near_exp
-from xpcs_dask.fitting.kernel.table import CERTAIN, N_TABLE, SAME_STRETCH, SAME_TAU, STRUCK
+from xpcs_dask.fitting.kernel.table import (
+    CERTAIN,
+    N_TABLE,
+    NO_START,
+    SAME_MINIMUM,
+    SAME_STRETCH,
+    SAME_TAU,
+    STRUCK,
+    SUM_ROUNDING,
+)
 
 MAX_ITERATIONS = 60
 LAST_STEP = 0.05
 """A last step longer than this (in ln tau or stretch) is not taken blindly."""
 CONVERGED, STALLED, EXHAUSTED = 1, 2, 0
-NO_START = 1e299
-"""Stands for 'none' in an array of given starts (compiled code must not see NaN)."""
 
 # positions of the twelve sums
 EE, E1, EY, QE, Q1, QY, VE, V1, VY, QQ, QV, VV = range(12)
@@ -369,7 +376,7 @@ def fit_single(u, y, weight, lower, upper, table, start, starts, tolerance, z, e
                 u, shifted, w2, ww, wy, constant, beta, stretch, low, high, tolerance, MAX_ITERATIONS, space
             )
             evaluations[j] += cost
-            if attempt > 0 and ending == CONVERGED and abs(chi2 - best) > 1e-6 * abs(best):
+            if attempt > 0 and ending == CONVERGED and abs(chi2 - best) > SAME_MINIMUM * best + SUM_ROUNDING * constant:
                 disagree[j] = True
             if chi2 < best:
                 best = chi2

@@ -24,6 +24,12 @@ SAME_TAU, SAME_STRETCH = 1.6, 0.7
 """Nodes nearer than this to a used start are the same basin."""
 STRUCK = 1e300
 """Score of a node that was used."""
+NO_START = 1e299
+"""Stands for 'no start given': compiled code must not see NaN."""
+SAME_MINIMUM, SUM_ROUNDING = 1e-6, 1e-13
+"""Two minima are one if their chi2 differ by less than this share of it, or of the chi2 of a constant."""
+SINGULAR = 1e-12
+"""Pivot of the normal matrix, scaled to unit diagonal, below which parameters cannot be told apart."""
 
 
 def log_delays(x: Floats) -> Floats:

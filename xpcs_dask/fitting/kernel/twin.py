@@ -7,7 +7,6 @@ so a curve's bits do not depend on its neighbours.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,13 @@ from xpcs_dask.fitting.kernel.table import (
     CERTAIN,
     FAST_STARTS,
     N_TABLE,
+    SAME_MINIMUM,
     SAME_STRETCH,
     SAME_TAU,
+    SINGULAR,
     STRUCK,
+    SUM_ROUNDING,
+    THOROUGH_STARTS,
     log_delays,
     start_table,
 )
@@ -29,8 +32,10 @@ BLOCK = 1024
 """Curves at a time: enough to pay for an iteration, few enough for the cache."""
 TOLERANCE = 1e-11
 MAX_ITERATIONS = 100
-SINGULAR = 1e-12
-"""Smallest eigenvalue of the scaled normal matrix below which parameters cannot be told apart."""
+LAST_PASSES = 12
+CONFIRMED, STATIONARY, ROUNDING_ERROR = 1e-10, 1e-5, 2e-31
+"""A minimum: a Gauss-Newton step gains less than this share of chi2, and the scaled gradient is no larger than that;
+or chi2 is the rounding of y."""
 
 
 def _sum(a: Floats, b: Floats) -> Floats:
@@ -185,16 +190,14 @@ def chi2_of(S: Floats, c: Curves, a: Floats, d: Floats) -> Floats:
     return c.yy + a * a * S[0] + 2 * a * d * S[1] + d * d * c.ww - 2 * a * S[2] - 2 * d * c.wy
 
 
-def refine(
-    u: Floats, c: Curves, beta: Floats, stretch: Floats
-) -> tuple[Floats, Floats, NDArray[np.int32], NDArray[np.bool_]]:
-    """Levenberg-Marquardt from one start a curve; returns z (n, 4), chi2, evaluations, converged."""
+def refine(u: Floats, c: Curves, beta: Floats, stretch: Floats) -> tuple[Floats, Floats, NDArray[np.int32]]:
+    """Levenberg-Marquardt from one start a curve; returns z (n, 4), chi2 and evaluations."""
     n = len(beta)
     S = decay_sums(u, c, beta, stretch)
     a, d, fa, fd = linear_box(c, S[0], S[1], S[2])
     chi2 = chi2_of(S, c, a, d)
     damp, growth, evaluations = np.full(n, 1e-3), np.full(n, 2.0), np.ones(n, dtype=np.int32)
-    converged, active = np.zeros(n, dtype=np.bool_), np.arange(n)
+    active = np.arange(n)
     z = np.stack([a, beta, stretch, d], axis=1)
     for _ in range(MAX_ITERATIONS):
         if not active.size:
@@ -207,7 +210,6 @@ def refine(
         s0, s1 = plane_step((g0, g1), (a00, h01, a11), z[k, 1:3].T, part)
         predicted = 2 * (g0 * s0 + g1 * s1) - (h00 * s0 * s0 + 2 * h01 * s0 * s1 + h11 * s1 * s1)
         done = predicted <= TOLERANCE * chi2[k]
-        converged[k[done]] = True
         if done.all():
             break
         if done.any():
@@ -220,7 +222,8 @@ def refine(
         a2, d2, fa2, fd2 = linear_box(part, T[0], T[1], T[2])
         new = chi2_of(T, part, a2, d2)
         better = new < chi2[k]
-        gain = 2 * (chi2[k] - new) / predicted - 1
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gain = np.nan_to_num(2 * (chi2[k] - new) / predicted - 1)
         i, worse = k[better], k[~better]
         z[i] = np.stack([a2, new_beta, new_stretch, d2], axis=1)[better]
         fa[i], fd[i], S[:, i], chi2[i] = fa2[better], fd2[better], T[:, better], new[better]
@@ -229,11 +232,10 @@ def refine(
         growth[i] = 2.0
         damp[worse] *= growth[worse]
         growth[worse] *= 2.0
-        # a sum that cannot be lowered beyond its rounding is at its minimum
-        rounded = (~better) & (predicted <= 1e-9 * chi2[k]) & (new <= chi2[k] * (1 + 1e-9))
-        converged[k[rounded]] = True
+        # sums have cancelled where they cannot be lowered; the residual form goes on from there
+        rounded = ~better & (predicted <= 1e-6 * np.abs(chi2[k]) + SUM_ROUNDING * part.yy)
         active = k[~rounded & (better | (damp[k] < 1e12))]
-    return z, chi2, evaluations, converged
+    return z, chi2, evaluations
 
 
 def score_nodes(c: Curves, decays: Floats) -> Floats:
@@ -257,12 +259,14 @@ def between_nodes(score: Floats, node_tau: Floats, node: NDArray[np.intp]) -> Fl
     return node_tau[node] + shift * (node_tau[1] - node_tau[0])
 
 
-def search(u: Floats, c: Curves, lower: Floats, upper: Floats, given: Floats | None) -> tuple[Any, ...]:
-    """Best of one start a curve, of four where the decay is not significant, and of the user's where given."""
+def search(
+    u: Floats, c: Curves, lower: Floats, upper: Floats, given: Floats | None, starts: tuple[int, int]
+) -> tuple[Floats, NDArray[np.int32], NDArray[np.bool_]]:
+    """Best of `starts` starts a curve (significant decay, or not) and of the user's; z, evaluations, disagreement."""
     node_tau, node_stretch, decays = start_table(u, lower, upper)
     score = score_nodes(c, decays[:N_TABLE])
     node = score.argmin(axis=1)
-    z, chi2, evaluations, converged = refine(u, c, between_nodes(score, node_tau, node), node_stretch[node])
+    z, chi2, evaluations = refine(u, c, between_nodes(score, node_tau, node), node_stretch[node])
     disagree = np.zeros(len(z), dtype=np.bool_)
 
     def attempt(rows: NDArray[np.intp], beta: Floats, stretch: Floats) -> None:
@@ -271,67 +275,124 @@ def search(u: Floats, c: Curves, lower: Floats, upper: Floats, given: Floats | N
             np.clip(beta, part.low[:, 1], part.high[:, 1]),
             np.clip(stretch, part.low[:, 2], part.high[:, 2]),
         )
-        z2, chi2_2, more, ended = refine(u, part, beta, stretch)
+        z2, chi2_2, more = refine(u, part, beta, stretch)
         evaluations[rows] += more
-        disagree[rows] |= ended & (np.abs(chi2_2 - chi2[rows]) > 1e-6 * np.abs(chi2[rows]))
+        disagree[rows] |= np.abs(chi2_2 - chi2[rows]) > SAME_MINIMUM * chi2[rows] + SUM_ROUNDING * part.yy
         won = chi2_2 < chi2[rows]
-        z[rows[won]], chi2[rows[won]], converged[rows[won]] = z2[won], chi2_2[won], ended[won]
+        z[rows[won]], chi2[rows[won]] = z2[won], chi2_2[won]
 
-    doubtful = np.flatnonzero((c.yy - chi2) * (c.ww - 4) < CERTAIN * chi2)
-    if doubtful.size:
-        part = c.take(doubtful)
-        score = np.hstack([score[doubtful], score_nodes(part, decays[N_TABLE:])])
-        last = node[doubtful]
-        for _ in range(FAST_STARTS[1] - 1):
+    doubtful = (c.yy - chi2) * (c.ww - 4) < CERTAIN * chi2
+    tries = np.where(doubtful, starts[1], starts[0])
+    again = np.flatnonzero(tries > 1)
+    if again.size:
+        score = np.hstack([score[again], score_nodes(c.take(again), decays[N_TABLE:])])
+        last = node[again]
+        for k in range(1, max(starts)):
             near = np.abs(node_tau - node_tau[last][:, None]) < SAME_TAU
             near &= np.abs(node_stretch - node_stretch[last][:, None]) < SAME_STRETCH
             score[near] = STRUCK
             last = score.argmin(axis=1)
-            left = score[np.arange(len(last)), last] < STRUCK
-            attempt(doubtful[left], node_tau[last[left]], node_stretch[last[left]])
+            left = (score[np.arange(len(last)), last] < STRUCK) & (tries[again] > k)
+            attempt(again[left], node_tau[last[left]], node_stretch[last[left]])
     if given is not None:
         attempt(np.arange(len(z)), given[:, 1], given[:, 2])
-    return z, evaluations, converged, disagree
+    return z, evaluations, disagree
 
 
-def last_word(u: Floats, c: Curves, z: Floats) -> tuple[Floats, Floats]:
-    """Chi2 from residuals and covariance (n, 4, 4) in z, both in the scaled weights; NaN on bounds, 0 where held."""
+def columns(u: Floats, c: Curves, z: Floats) -> tuple[Floats, Floats]:
+    """Weighted residuals (n, m) and derivatives (n, 4, m) in z."""
     v = u - z[:, 1, None]
     power = np.exp(np.clip(z[:, 2, None] * v, -708.0, 6.5))
     e = np.exp(-2.0 * power)
     slope = 2.0 * z[:, 0, None] * e * power
     w = np.sqrt(c.w2)
     residual = w * (c.y - z[:, 3, None] - z[:, 0, None] * e)
-    J = np.stack([w * e, w * slope * z[:, 2, None], -w * slope * v, w], axis=1)
-    H = np.einsum("nki,nji->nkj", J, J)
-    held = c.low >= c.high
-    free = ~held & (z > c.low) & (z < c.high) & (np.einsum("nkk->nk", H) > 0)
-    root = np.where(free, 1.0 / np.sqrt(np.where(free, np.einsum("nkk->nk", H), 1.0)), 0.0)
-    scaled = H * root[:, :, None] * root[:, None, :] + np.eye(4) * ~free[:, :, None]
-    singular = np.linalg.eigvalsh(scaled)[:, 0] < SINGULAR
-    V = np.linalg.inv(np.where(singular[:, None, None], np.eye(4), scaled)) * root[:, :, None] * root[:, None, :]
-    known = free[:, :, None] & free[:, None, :] & ~singular[:, None, None]
-    V = np.where(known, V, np.where(held[:, :, None] | held[:, None, :], 0.0, np.nan))
-    return _sum(residual, residual), V
+    return residual, np.stack([w * e, w * slope * z[:, 2, None], -w * slope * v, w], axis=1)
 
 
-def run_twin(family: Family, x: Floats, y: Floats, weight: Floats, start: Floats | None) -> KernelFit:
+def last_word(u: Floats, c: Curves, z: Floats) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
+    """Gauss-Newton steps in residual form until nothing is left to gain.
+
+    Returns z, chi2, covariance (n, 4, 4) in z (scaled weights; NaN on bounds, 0 where held), and which are minima.
+    """
+    n = len(z)
+    chi2, V, minimum = np.full(n, np.inf), np.full((n, 4, 4), np.nan), np.zeros(n, dtype=np.bool_)
+    trial, k = z.copy(), np.arange(n)
+    for _ in range(LAST_PASSES):
+        part = c if k.size == n else c.take(k)
+        residual, J = columns(u, part, trial[k])
+        new = _sum(residual, residual)
+        better = new < chi2[k]
+        k, J, residual = k[better], J[better], residual[better]
+        if not k.size:
+            break
+        part = c.take(k)
+        z[k], chi2[k] = trial[k], new[better]
+        pull = np.einsum("nki,ni->nk", J, residual)
+        V[k] = covariance(part, z[k], J)
+        step = np.einsum("nkj,nj->nk", np.nan_to_num(V[k]), pull)
+        blocked = (z[k] <= part.low) & (pull <= 0) | (z[k] >= part.high) & (pull >= 0) | (part.low >= part.high)
+        size = np.sqrt(np.einsum("nki,nki->nk", J, J) * chi2[k, None])
+        still = (blocked | (np.abs(pull) <= STATIONARY * size)).all(axis=1)
+        level = np.abs(part.y) + (np.abs(part.mean) + np.abs(z[k, 3]))[:, None]
+        exact = chi2[k] <= ROUNDING_ERROR * _sum(part.w2 * level, level)
+        minimum[k] = exact | (still & (_sum(step, pull) <= CONFIRMED * chi2[k]))
+        trial[k] = np.clip(z[k] + step, part.low, part.high)
+        k = k[~minimum[k]]
+    return z, chi2, V, minimum
+
+
+def covariance(c: Curves, z: Floats, J: Floats) -> Floats:
+    """Inverse of the normal matrix over parameters that are free and inside the box; NaN for others, 0 where held.
+
+    A Cholesky factor of the matrix scaled to unit diagonal, element by element over all curves at once.
+    """
+    H = np.einsum("nki,nji->kjn", J, J)
+    held = (c.low >= c.high).T
+    free = ~held & ((z > c.low) & (z < c.high)).T & (np.einsum("kkn->kn", H) > 0)
+    root = np.where(free, 1.0 / np.sqrt(np.where(free, np.einsum("kkn->kn", H), 1.0)), 0.0)
+    L, V = np.zeros_like(H), np.empty_like(H)
+    singular = np.zeros(H.shape[2], dtype=np.bool_)
+    for i in range(4):
+        for j in range(i + 1):
+            t = H[i, j] * root[i] * root[j] if i != j else free[i].astype(np.float64)
+            t = t - np.einsum("kn,kn->n", L[i, :j], L[j, :j])
+            if i != j:
+                L[i, j] = t * L[j, j]  # the diagonal holds reciprocals
+                continue
+            singular |= free[i] & (t < SINGULAR)
+            L[i, i] = np.where(free[i], 1.0 / np.sqrt(np.maximum(t, SINGULAR)), 0.0)
+    for j in range(4):  # the inverse factor, in place
+        for i in range(j + 1, 4):
+            t = L[i, j] * L[j, j] + np.einsum("kn,kn->n", L[i, j + 1 : i], L[j + 1 : i, j])
+            L[i, j] = -t * L[i, i]
+    for i in range(4):
+        for j in range(i + 1):
+            t = np.einsum("kn,kn->n", L[i:, i], L[i:, j]) * root[i] * root[j]
+            unknown = singular | ~free[i] | ~free[j]
+            V[i, j] = V[j, i] = np.where(unknown, np.where(held[i] | held[j], 0.0, np.nan), t)
+    return V.transpose(2, 0, 1)
+
+
+def run_twin(
+    family: Family, x: Floats, y: Floats, weight: Floats, start: Floats | None, *, thorough: bool = False
+) -> KernelFit:
     """Fit a stack of the single family by least squares; the interface of the compiled kernel's `run_kernel`."""
     n, p = y.shape[0], len(family.lower)
     lower, upper = family.log_box
     u = log_delays(x)
-    z, covariance = np.zeros((n, p)), np.full((n, p, p), np.nan)
+    z, covariances = np.zeros((n, p)), np.full((n, p, p), np.nan)
     chi2, evaluations = np.full(n, np.nan), np.zeros(n, dtype=np.int32)
     converged, disagree = np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.bool_)
     n_used = (np.isfinite(y) & np.isfinite(weight) & (weight > 0)).sum(axis=1, dtype=np.int32)
+    starts = THOROUGH_STARTS if thorough else FAST_STARTS
     for rows in np.array_split(np.flatnonzero(n_used), max(1, -(-n // BLOCK))):
         if not rows.size:
             continue
         c = load(y[rows], weight[rows], lower, upper)
-        z[rows], evaluations[rows], converged[rows], disagree[rows] = search(
-            u, c, lower, upper, None if start is None else start[rows]
-        )
-        found, V = last_word(u, c, z[rows])
+        begin = None if start is None else start[rows]
+        near, evaluations[rows], disagree[rows] = search(u, c, lower, upper, begin, starts)
+        z[rows], found, V, converged[rows] = last_word(u, c, near)
         z[rows, 3] += c.mean
-        chi2[rows], covariance[rows] = found * c.scale, V / c.scale[:, None, None]
-    return KernelFit(z, chi2, covariance, n_used, evaluations, converged, np.full(n, np.inf), disagree)
+        chi2[rows], covariances[rows] = found * c.scale, V / c.scale[:, None, None]
+    return KernelFit(z, chi2, covariances, n_used, evaluations, converged, np.full(n, np.inf), disagree)
