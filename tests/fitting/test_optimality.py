@@ -157,13 +157,13 @@ def test_box_step_is_that_of_scipy(seed):
 
 def test_step_through_a_wall_gains_nothing(problem, best):
     """In a corner to which the objective falls, and a hair beside it."""
-    upper = best * [0.9, 0.8]
-    cornered = replace(problem, upper=upper)
-    for gap in (0.0, 1e-14):
-        verdict = judge(cornered, upper * (1 - gap))
+    corner = best * [0.8, 1.0]
+    cornered = replace(problem, upper=np.array([corner[0], np.inf]), lower=np.array([-np.inf, corner[1]]))
+    for gap in (0.0, 1e-13):
+        verdict = judge(cornered, corner * [1 - gap, 1 + gap])
         assert verdict.minimum
-        assert verdict.target.tolist() == upper.tolist()
-    away = judge(cornered, upper * 0.99)
+        assert verdict.target.tolist() == corner.tolist()
+    away = judge(cornered, corner * [0.99, 1.01])
     assert not away.minimum
     assert away.gradient <= away.offset
 

@@ -259,3 +259,14 @@ def test_a_robust_second_component_is_not_judged_by_least_squares():
     free = (rows["flags"] & np.uint32(Flag.AT_BOUND)) == 0
     assert (good & free).sum() >= 5
     assert not has(rows, Flag.SECOND_COMPONENT_NOT_ESTABLISHED)[good & free].any()
+
+
+def test_chi2_is_that_of_the_value_in_flat_valleys():
+    """Five points on four parameters: a step that gains nothing may still be long."""
+    x = np.geomspace(1e-4, 1, 60)[::12]
+    y = 1.02 + 0.3 * np.exp(-2 * (x / 1e-4) ** 0.9) + np.random.default_rng(1).normal(0, 0.003, (400, 5))
+    rows = fit_stack(x, y, np.full(y.shape, 1 / 0.003), SINGLE, FitConfig(), *SINGLE.box(x))
+    good = rows["status"] == Status.CONVERGED
+    assert good.all()
+    true = [np.sum(((a - SINGLE.evaluate(x, *t)) / 0.003) ** 2) for a, t in zip(y, rows["value"], strict=True)]
+    np.testing.assert_allclose(rows["chi2"], true, rtol=1e-8, atol=1e-12)

@@ -77,7 +77,8 @@ def fit_curves(
         The curves; NaN, or masked, where there is no point.
     sigma : array_like, optional
         Standard errors of `y`, broadcast to its shape. A point with an error that is zero, negative, NaN or infinite is
-        not used, nor is one that is masked in `y` or `sigma`. Without errors all points weigh the same and the covariance is scaled by the residuals.
+        not used, nor is one that is masked in `y` or `sigma`. Without errors all points weigh the same and the
+        covariance is scaled by the residuals.
     model : str, Model or callable, default "single"
         Name of a known model, a record, or any ``f(x, *parameters)``; an ``@njit`` function will do.
     bounds : mapping of str to (float, float), optional
@@ -210,7 +211,7 @@ def _numbers(name: str, given: ArrayLike) -> Floats:
         raise ConfigError(f"{name} holds {what}; give real numbers")
     try:
         if isinstance(array, np.ma.MaskedArray):
-            return np.asarray(array.astype(np.float64).filled(np.nan))
+            return np.asarray(np.ma.filled(array.astype(np.float64), np.nan))
         return np.asarray(array, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{name} cannot be read as real numbers: {error}") from None

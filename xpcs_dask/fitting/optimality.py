@@ -137,7 +137,7 @@ def _reach(problem: Problem, theta: Floats) -> Floats:
 
 
 def least_squares(columns: Floats, target: Floats, rank: float) -> Floats:
-    """Shortest s with ``columns @ s`` nearest to `target`; directions that are singular within `rank` are left alone."""
+    """Shortest s with ``columns @ s`` nearest to `target`; directions singular within `rank` are left alone."""
     if not columns.shape[1]:
         return np.zeros(0)
     left, values, right = np.linalg.svd(columns, full_matrices=False)

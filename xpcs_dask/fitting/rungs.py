@@ -148,7 +148,7 @@ def _settle(problem: Problem, theta: Floats) -> tuple[Floats, int]:
 
 
 def _polish(problem: Problem, theta: Floats) -> tuple[Floats, int]:
-    """Gauss-Newton steps in the box for as long as they help: they converge to the last digit, where TRF stops short."""
+    """Gauss-Newton steps in the box while they help: they converge to the last digit, where TRF stops short."""
     verdict = judge(problem, theta)
     for k in range(POLISH):
         target = theta.copy()

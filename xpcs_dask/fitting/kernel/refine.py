@@ -30,6 +30,8 @@ ROUNDING_ERROR = 2e-31
 """Squared relative rounding of a residual: a cost below it cannot be lowered."""
 ROUNDED = 1e-10
 """The same where a step fails only because the cost is known no better."""
+FREE_STEP = 1e-4
+"""Longest step that is taken so: in a flat valley one that gains nothing may be long."""
 MAX_PASSES = 200
 SINGLE_SIZE = 4
 """Number of parameters of the single family; the double one has 7."""
@@ -273,10 +275,12 @@ def confirm(u, y, w, mean, z, p, lower, upper, loss, scale, space):
             if not settled or damp <= 1e-6:
                 break
             damp *= 1e-3
+        longest = 0.0
         for k in range(p):
+            longest = max(longest, abs(step[k]))
             step[k] = min(max(z[k] + step[k], lower[k]), upper[k])
         if settled:
-            if predicted > 0.0 and cost > rounding and loss == LINEAR:
+            if predicted > 0.0 and cost > rounding and loss == LINEAR and longest < FREE_STEP:
                 for k in range(p):
                     z[k] = step[k]
                 cost -= predicted
