@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tests.fitting.kernel.bench_sets import BenchSet, Floats
 from xpcs_dask.config import FitConfig
 from xpcs_dask.fitting.curves import fit_curves
-from xpcs_dask.fitting.families import family_of
+from xpcs_dask.fitting.kernel.family import family_of
 from xpcs_dask.fitting.models import Model
 
 Fit = Callable[[BenchSet], Floats]

@@ -1,7 +1,7 @@
 """How often the best minimum is found: ``python -m tests.benchmarks.quality --single 20000 --double 4000``.
 
-Every curve of the benchmark sets is also fitted by scipy from random starts (8 for single, 12 for double) with exact
-Jacobian and tight tolerances; best known is the lowest of that and of both searches of this package.
+Every curve of the benchmark sets is also fitted by scipy from 8 random starts with exact Jacobian and tight tolerances;
+best known is the lowest of that and of both searches of this package.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from tests.fitting.kernel.bench_sets import BenchSet, Floats, double_set, single
 from xpcs_dask.fitting.curves import fit_curves
 from xpcs_dask.fitting.layout import Flag, Status
 
-STARTS = {"single": 8, "double": 12}
+STARTS = 8
 MAKE = {"single": single_set, "double": double_set}
 
 
 def _scipy(j: int, kind: str, n: int, seed: int) -> float:
-    return random_starts(_cached(kind, n, seed), j, STARTS[kind])
+    return random_starts(_cached(kind, n, seed), j, STARTS)
 
 
 _SETS: dict[tuple[str, int, int], BenchSet] = {}

@@ -5,7 +5,8 @@ import pytest
 
 from xpcs_dask.config import FitConfig
 from xpcs_dask.fitting import families
-from xpcs_dask.fitting.families import family_of, has_kernel
+from xpcs_dask.fitting.families import has_kernel
+from xpcs_dask.fitting.kernel.family import family_of
 from xpcs_dask.fitting.models import DOUBLE, SIMPLE, SINGLE, Model
 
 X = np.geomspace(1e-4, 1, 30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import least_squares
 
-from xpcs_dask.fitting.families import FAMILIES
+from xpcs_dask.fitting.kernel.family import FAMILIES
 from xpcs_dask.fitting.models import Model
 
 DELAYS = np.logspace(-5, 1, 64)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.fitting.kernel.curves import DELAYS
-from xpcs_dask.fitting.families import FAMILIES
 from xpcs_dask.fitting.kernel.curvature import double_curvature, single_curvature
+from xpcs_dask.fitting.kernel.family import FAMILIES
 
 CASES = {
     "single": (single_curvature, np.array([0.3, np.log(0.02), 0.8, 1.02])),

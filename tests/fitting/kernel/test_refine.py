@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.fitting.kernel.curves import BOX, DELAYS, double_curves, projected_gradient, scipy_best, single_curves
-from xpcs_dask.fitting.families import FAMILIES, family_of
 from xpcs_dask.fitting.kernel import refine
+from xpcs_dask.fitting.kernel.family import FAMILIES, family_of
 from xpcs_dask.fitting.kernel.run import run_kernel
 from xpcs_dask.fitting.losses import RHO
 from xpcs_dask.fitting.models import SINGLE

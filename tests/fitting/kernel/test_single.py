@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.fitting.kernel.curves import BOX, DELAYS, chi2, scipy_best, single_curves
-from xpcs_dask.fitting.families import family_of
 from xpcs_dask.fitting.kernel import single
+from xpcs_dask.fitting.kernel.family import family_of
 from xpcs_dask.fitting.kernel.run import run_kernel
 from xpcs_dask.fitting.models import SIMPLE, SINGLE
 

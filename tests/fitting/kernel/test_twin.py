@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.fitting.kernel.curves import BOX, DELAYS, single_curves
-from xpcs_dask.fitting.families import family_of
+from xpcs_dask.fitting.kernel.family import family_of
 from xpcs_dask.fitting.kernel.run import run_kernel
 from xpcs_dask.fitting.kernel.twin import run_twin
 from xpcs_dask.fitting.models import SIMPLE, SINGLE

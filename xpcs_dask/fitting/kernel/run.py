@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from xpcs_dask.fitting.families import Family, KernelFit
 from xpcs_dask.fitting.kernel import refine, single
+from xpcs_dask.fitting.kernel.family import Family, KernelFit
 from xpcs_dask.fitting.kernel.table import FAST_STARTS, NO_START, THOROUGH_STARTS, log_delays, start_table
 from xpcs_dask.fitting.models import Floats
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from xpcs_dask.fitting.families import Family, KernelFit
+from xpcs_dask.fitting.kernel.family import Family, KernelFit
 from xpcs_dask.fitting.kernel.table import (
     CERTAIN,
     FAST_STARTS,
