@@ -433,7 +433,11 @@ main()
 def test_a_run_that_is_stopped_leaves_nothing_and_exits_with_75(files, store, signum):
     arguments = ["fit", *map(str, files), "-o", str(store)]
     run = subprocess.Popen(
-        [sys.executable, "-c", SLOW, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", SLOW, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in what a shell runs with &
     )
     assert run.stdout.readline() == "begun\n"
     time.sleep(0.1)

@@ -158,8 +158,12 @@ class TestProcesses:
                 threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
                 eight_blocks(sleep_long).compute()
 
-        with pytest.raises(KeyboardInterrupt):
-            interrupted()
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs with &
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                interrupted()
+        finally:
+            signal.signal(signal.SIGINT, before)
         [pid] = seen
         deadline = time.monotonic() + 20
         while any(child.pid == pid for child in multiprocessing.active_children()):
