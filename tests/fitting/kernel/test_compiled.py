@@ -2,6 +2,7 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +48,29 @@ def test_a_second_process_compiles_nothing(tmp_path):
     ]
     assert counts[0].split() == ["0", "1"]
     assert counts[1].split() == ["1", "0"]
+
+
+BITS = """
+import hashlib
+import numpy as np
+from tests.fitting.kernel.curves import BOX, DELAYS, double_curves, single_curves
+from xpcs_dask.fitting.kernel import run
+from xpcs_dask.fitting.kernel.family import FAMILIES, family_of
+found = hashlib.blake2b()
+for name, make, loss in (("single", single_curves, "linear"), ("double", double_curves, "cauchy")):
+    _, y, sigma = make(150, seed=1)
+    fit = run.run_kernel(family_of(FAMILIES[name], *BOX[name]), DELAYS, y, 1 / sigma, loss, 1.0, None, thorough=False)
+    for part in (fit.z, fit.chi2, fit.covariance, fit.evaluations):
+        found.update(part.tobytes())
+print(found.hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_compiled_now_and_loaded_from_the_cache_give_the_same_bits(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])}
+    bits = [
+        subprocess.run([sys.executable, "-c", BITS], env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert bits[0] == bits[1]

@@ -60,10 +60,15 @@ _FOLDER = cache_folder()
 
 
 def _jit(function: F, fastmath: set[str] | bool) -> F:
+    """Compile into the private folder, callees always inlined.
+
+    A callee that is left apart exists twice, alone and inside its caller, optimised differently. A process that
+    compiled both would run the one, a process that loaded the caller from the cache the other: another last bit.
+    """
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(_FOLDER)
     try:
-        return numba.njit(function, error_model="numpy", fastmath=fastmath, nogil=True, cache=True)
+        return numba.njit(function, error_model="numpy", fastmath=fastmath, nogil=True, cache=True, forceinline=True)
     finally:
         numba.config.CACHE_DIR = before
 
