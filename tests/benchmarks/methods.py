@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.fitting.kernel.bench_sets import BenchSet, Floats
-from xpcs_dask.config import FitConfig
 from xpcs_dask.fitting.curves import fit_curves
 from xpcs_dask.fitting.kernel.family import family_of
 from xpcs_dask.fitting.models import Model
@@ -124,8 +123,3 @@ def compiled(search: str = "fast", loss: str = "linear") -> Fit:
         return found.value
 
     return run
-
-
-def settings() -> FitConfig:
-    """Return the settings behind `compiled`, for the record in the JSON."""
-    return FitConfig.make(loss_scale=ROBUST_SCALE)
