@@ -293,18 +293,21 @@ def test_ranges_need_their_coordinate():
 def test_quality_tells_why_points_are_not_used():
     data = DATA.copy(deep=True)
     data["g2"][0, 0, 0], data["g2_err"][0, 0, 1] = np.nan, 0.0
-    flags = xd.quality(data)
+    points = xd.quality(data, errors="quoted")
+    flags = points["quality"]
     assert (flags.dims, flags.dtype) == (("file", "qbin", "delay"), np.uint8)
-    assert flags[0, 0, :2].values.tolist() == [PointFlag.MISSING, PointFlag.ZERO_ERROR]
+    unused = PointFlag.NOT_USED
+    assert flags[0, 0, :2].values.tolist() == [PointFlag.MISSING | unused, PointFlag.ZERO_ERROR | unused]
     few = (DATA["n_products"] < 4).values[:, None]
     assert ((flags.values & PointFlag.FEW_PRODUCTS != 0) == few).all()
-    lazy = xd.quality(data.chunk(file=1))
-    assert isinstance(lazy.data, da.Array)
-    fits = xd.fit(data)
-    xr.testing.assert_identical(lazy.compute(), flags)
+    lazy = xd.quality(data.chunk(file=1), errors="quoted")
+    assert isinstance(lazy["quality"].data, da.Array)
+    fits = xd.fit(data, errors="quoted")
+    xr.testing.assert_identical(lazy.compute(), points)
     xr.testing.assert_identical(fits["quality"], flags)
     assert ((flags == 0).sum("delay") == fits["n_used"]).all()
-    everything = xd.quality(data, min_products=1)
+    np.testing.assert_allclose(points["sigma"], data["g2_err"].where(flags == 0), rtol=1e-15)
+    everything = xd.quality(data, min_products=1, errors="quoted")["quality"]
     assert (everything[1] == 0).all()
 
 
@@ -361,7 +364,7 @@ def test_groups_are_fitted_one_by_one():
     xr.testing.assert_identical(fits["group_0"].to_dataset(), expected)
     xr.testing.assert_identical(fits["group_1"].to_dataset().compute(), expected.isel(file=[1]))
     flags = xd.quality(tree)
-    xr.testing.assert_identical(flags["group_0"]["quality"], xd.quality(DATA))
+    xr.testing.assert_identical(flags["group_0"].to_dataset(), xd.quality(DATA))
 
 
 def test_groups_with_nothing_left(caplog):

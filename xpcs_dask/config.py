@@ -12,6 +12,7 @@ from xpcs_dask.errors import ConfigError
 Loss: TypeAlias = Literal["linear", "soft_l1", "huber", "cauchy", "arctan", "tukey"]
 Covariance: TypeAlias = Literal["auto", "wald", "scaled"]
 Search: TypeAlias = Literal["fast", "thorough"]
+ErrorChoice: TypeAlias = Literal["auto", "quoted", "smoothed", "none"]
 Range: TypeAlias = tuple[float, float]
 
 
@@ -34,8 +35,10 @@ class FitConfig(BaseModel):
     """Which covariance becomes stderr; auto is wald for absolute errors and scaled for relative ones."""
     search: Search = "fast"
     """How many minima are looked for."""
-    errors: Literal["quoted", "none"] = "quoted"
-    """Which errors weigh the points: those of the file, or none (all equal, covariance rescaled)."""
+    errors: ErrorChoice = "auto"
+    """Which errors weigh the points: auto takes the larger of the smoothed quoted and the counting error (see
+    docs/errors.md), smoothed the smoothed quoted, quoted those of the file as they are, none weighs all points equally
+    and rescales the covariance."""
     min_products: int = Field(default=4, ge=1)
     """Delays at which fewer products were averaged are not used: their quoted errors collapse."""
     q_range: Range | None = None

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info
 
 from xpcs_dask.config import FitConfig
 from xpcs_dask.fitting import blocks
-from xpcs_dask.fitting.blocks import fit_block, one_thread, quality_block
+from xpcs_dask.fitting.blocks import fit_block, one_thread, sigma_block
 from xpcs_dask.fitting.layout import Flag, Status, fit_dtype
 from xpcs_dask.fitting.models import MODELS
 from xpcs_dask.fitting.quality import PointFlag
@@ -27,9 +27,12 @@ LOWER, UPPER = SINGLE.box(DELAY)
 
 def run(g2=G2, err=ERR, products=PRODUCTS, *, model=SINGLE, box=None, **settings):
     lower, upper = box or model.box(DELAY)
-    return fit_block(
-        g2, err, products, delay=DELAY, model=model, config=FitConfig.make(**settings), lower=lower, upper=upper
-    )
+    config = FitConfig.make(**{"errors": "quoted", **settings})
+    return fit_block(g2, err, products, delay=DELAY, model=model, config=config, lower=lower, upper=upper)
+
+
+def points(g2=G2, err=ERR, products=PRODUCTS):
+    return sigma_block(g2, err, products, delay=DELAY, config=FitConfig(errors="quoted"))
 
 
 def test_same_minimum_as_scipy_on_the_points_that_are_used():
@@ -62,11 +65,9 @@ def test_rows_do_not_depend_on_slabs(slab, monkeypatch):
     expected = run()
     monkeypatch.setattr(blocks, "SLAB_POINTS", slab)
     assert run().tobytes() == expected.tobytes()
-    assert quality_block(G2, ERR, PRODUCTS, config=FitConfig()).tobytes() == expected_quality().tobytes()
-
-
-def expected_quality():
-    return np.where(PRODUCTS < 4, np.uint8(PointFlag.FEW_PRODUCTS), np.uint8(0)) + np.zeros(G2.shape, np.uint8)
+    used = np.broadcast_to(PRODUCTS >= 4, G2.shape)
+    assert (points()["quality"] == np.where(used, 0, PointFlag.FEW_PRODUCTS | PointFlag.NOT_USED)).all()
+    np.testing.assert_allclose(points()["sigma"], np.where(used, ERR, np.inf), rtol=1e-15)
 
 
 def test_one_curve_alone_is_the_same_row():
@@ -96,7 +97,7 @@ def test_errors_and_products_broadcast_as_in_numpy(shape):
 def test_blocks_without_curves():
     none = run(G2[:0], ERR[:0], PRODUCTS[:0])
     assert (none.shape, none.dtype) == ((0, 4), fit_dtype(SINGLE, "full"))
-    assert quality_block(G2[:, :0], ERR[:, :0], None, config=FitConfig()).shape == (3, 0, 32)
+    assert points(G2[:, :0], ERR[:, :0], None).shape == (3, 0, 32)
 
 
 def test_core_is_full_without_the_extras():

@@ -16,6 +16,7 @@ MISSING, ZERO_COUNT, ZERO_ERROR, FEW = (
     PointFlag.ZERO_ERROR,
     PointFlag.FEW_PRODUCTS,
 )
+UNUSED = PointFlag.NOT_USED
 NAN, INF = np.nan, np.inf
 
 CASES = [
@@ -47,13 +48,13 @@ CASES = [
 @pytest.mark.parametrize(("g2", "err", "products", "flag"), CASES)
 def test_each_rule(g2, err, products, flag, dtype):
     weight, flags = quoted(np.array([[g2]], dtype), np.array([[err]], dtype), np.array([[products]]), 4)
-    assert flags.tolist() == [[int(flag)]]
+    assert flags.tolist() == [[int(flag | UNUSED if flag else 0)]]
     assert weight.tolist() == [[0.0 if flag else 1 / err]]
     assert (weight.dtype, flags.dtype) == (np.float64, np.uint8)
 
 
 def test_bits_are_those_that_are_stored():
-    assert [int(flag) for flag in PointFlag] == [1, 2, 4, 8]
+    assert [int(flag) for flag in PointFlag] == [1, 2, 4, 8, 16, 32, 64, 128]
 
 
 def test_weight_is_computed_in_float64():
@@ -64,20 +65,20 @@ def test_weight_is_computed_in_float64():
 def test_error_without_a_finite_inverse_is_not_used():
     weight, flags = quoted(np.ones((1, 2)), np.array([[5e-324, 1e-3]]))
     assert weight.tolist() == [[0.0, 1e3]]
-    assert flags.tolist() == [[ZERO_ERROR, 0]]
+    assert flags.tolist() == [[ZERO_ERROR | UNUSED, 0]]
 
 
 def test_curve_with_only_infinite_errors_has_no_data():
     weight, flags = quoted(np.ones((2, 3), np.float32), np.array([[INF] * 3, [1.0] * 3], np.float32))
     assert weight.tolist() == [[0.0] * 3, [1.0] * 3]
-    assert flags.tolist() == [[MISSING] * 3, [0] * 3]
+    assert flags.tolist() == [[MISSING | UNUSED] * 3, [0] * 3]
 
 
 def test_products_and_errors_may_be_shared_by_curves():
     g2, err, products = np.ones((2, 3)), np.array([[0.5, 0.25, 0.0]]), np.array([9, 3, 9])
     weight, flags = quoted(g2, err, products, 4)
     assert weight.tolist() == [[2.0, 0.0, 0.0]] * 2
-    assert flags.tolist() == [[0, FEW, ZERO_ERROR]] * 2
+    assert flags.tolist() == [[0, FEW | UNUSED, ZERO_ERROR | UNUSED]] * 2
 
 
 def test_inputs_are_not_changed():
@@ -92,13 +93,13 @@ def test_equal_weights_believe_no_error():
     err = np.array([[0.5, 0.0, NAN, 0.0, 0.5, 0.5, 0.5]], np.float32)
     weight, flags = equal(g2, err, np.array([9, 9, 9, 9, 9, 9, 3]), 4)
     assert weight.tolist() == [[1, 1, 1, 1, 1, 0, 0]]
-    assert flags.tolist() == [[0, 0, 0, 0, 0, MISSING, FEW]]
+    assert flags.tolist() == [[0, 0, 0, 0, 0, MISSING | UNUSED, FEW | UNUSED]]
 
 
 def test_equal_weights_without_errors_keep_zeros():
     weight, flags = equal(np.array([[0.0, 1.0, INF]]))
     assert weight.tolist() == [[1.0, 1.0, 0.0]]
-    assert flags.tolist() == [[0, 0, MISSING]]
+    assert flags.tolist() == [[0, 0, MISSING | UNUSED]]
 
 
 values = st.sampled_from([NAN, INF, -INF, 0.0, -0.0, 1.0, -1.0, 1e-3, 5e-324, 1e308]) | st.floats(width=32)
@@ -113,4 +114,5 @@ def test_a_point_is_used_exactly_where_nothing_is_wrong(g2, err, least):
         good = np.isfinite(g2[k]) and g2[k] != 0 and 0 < err[k] < INF and err[k] > 1e-308 and products[k[1]] >= least
         assert (weight[k] > 0) == good
         assert (flags[k] == 0) == good
+        assert (flags[k] & UNUSED == 0) == good
     assert np.isfinite(weight).all()

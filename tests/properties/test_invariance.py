@@ -16,6 +16,7 @@ import xpcs_dask as xd
 FILES, BINS, DELAYS = 3, 5, 24
 CASES = {
     "single": {"model": "single"},
+    "quoted": {"model": "single", "errors": "quoted"},
     "robust": {"model": "simple", "loss": "soft_l1"},
     "equal": {"model": "single", "errors": "none", "detail": "core"},
     "held": {"model": "single", "fixed": {"baseline": 1.0}, "bounds": {"tau": (1e-4, 1.0)}},
@@ -29,7 +30,8 @@ def spoiled() -> xr.Dataset:
     data = stack(FILES, BINS, DELAYS, seed=7)
     data["g2"][0, 1], data["g2"][1, 2, ::3] = np.nan, np.nan
     data["g2_err"][2, 0], data["g2_err"][1, 1, 5:9] = np.inf, 0.0
-    return data
+    counts = {"rate": (("file", "qbin"), np.geomspace(1e-3, 1e3, FILES * BINS).reshape(FILES, BINS))}
+    return data.assign_coords(level=("delay", np.zeros(DELAYS)), n_pixels=("qbin", np.full(BINS, 50.0)), **counts)
 
 
 DATA = spoiled()

@@ -89,9 +89,10 @@ def _counts(group: xr.Dataset, tau: Any, error: Any) -> Any:
     import numpy as np
 
     from xpcs_dask.fitting.layout import Flag, Status
+    from xpcs_dask.fitting.quality import PointFlag
 
-    doubtful = Flag.UNIDENTIFIABLE | Flag.AT_BOUND | Flag.ONE_POINT_DOMINATES | Flag.POOR_FIT
-    used = group["delay"].where(group["quality"] == 0)
+    doubtful = Flag.UNIDENTIFIABLE | Flag.AT_BOUND | Flag.ONE_POINT_DOMINATES | Flag.POOR_FIT | Flag.NO_SIGNAL
+    used = group["delay"].where(group["quality"] & int(PointFlag.NOT_USED) == 0)
     first, last = used.min("delay").to_numpy(), used.max("delay").to_numpy()
     with np.errstate(invalid="ignore"):
         seen = (tau > first) & (tau < WINDOW * last) & (error < PRECISION * tau)

@@ -24,7 +24,7 @@ def fit(
     loss: Annotated[str, typer.Option(help="linear, soft_l1, huber, cauchy, arctan or tukey.")] = "linear",
     loss_scale: Annotated[float, typer.Option(help="Residual in sigma beyond which a robust loss takes over.")] = 1.0,
     search: Annotated[str, typer.Option(help="fast or thorough.")] = "fast",
-    errors: Annotated[str, typer.Option(help="quoted (those of the files) or none.")] = "quoted",
+    errors: Annotated[str, typer.Option(help="auto, smoothed, quoted (those of the files) or none.")] = "auto",
     q_range: Annotated[str | None, typer.Option(help="LOW,HIGH in 1/angstrom.")] = None,
     delay_range: Annotated[str | None, typer.Option(help="LOW,HIGH in s.")] = None,
     entry: Annotated[str, typer.Option(help="Which result of files that hold several.", show_default=False)] = "",

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from xpcs_dask.config import FitConfig
 from xpcs_dask.fitting import quality
+from xpcs_dask.fitting.error_model import Counting, Errors, grid, model_errors
+from xpcs_dask.fitting.flags import slow
 from xpcs_dask.fitting.layout import fit_dtype
 from xpcs_dask.fitting.models import Floats, Model
 from xpcs_dask.fitting.strategy import fit_stack
@@ -33,8 +35,12 @@ def fit_block(
     g2: Any,
     err: Any = None,
     products: Any = None,
+    rate: Any = None,
+    pixels: Any = None,
+    run: Any = None,
     *,
     delay: Floats,
+    level: Floats | None = None,
     model: Model,
     config: FitConfig,
     lower: Floats,
@@ -51,8 +57,14 @@ def fit_block(
         Their errors; needed with ``config.errors="quoted"``.
     products : array, broadcastable to (..., m), optional
         Products averaged at each delay; None where not known.
+    rate, pixels : array, broadcastable to (..., 1), optional
+        Coincidences expected per product at level 0, all runs together; pixels of the bin. NaN or None where not known.
+    run : array, broadcastable to (..., 1), optional
+        Length of the run in s; without it, the last delay that has a value.
     delay : array, shape (m,)
         In s, the same for all curves.
+    level : array, shape (m,), optional
+        Level of each delay in the multi-tau scheme.
     lower, upper : array, shape (p,)
         The box of the parameters, resolved once for all blocks.
     start : array, shape (p,), optional
@@ -66,37 +78,69 @@ def fit_block(
     out = np.empty(g2.shape[:-1], dtype=fit_dtype(model, config.detail))
     rows = out.reshape(-1)
     with one_thread():
-        for part, curves, errors, numbers in _slabs(g2, err, products):
-            weight, _ = _weigh(curves, errors, numbers, config)
-            fitted = fit_stack(delay, curves.astype(np.float64), weight, model, config, lower, upper, start)
+        for part, (curves, *told, length) in _slabs(g2, err, products, rate, pixels, run):
+            errors = _weigh(curves, told, delay, level, config)
+            y = curves.astype(np.float64)
+            fitted = fit_stack(delay, y, errors.weight, model, config, lower, upper, start)
+            fitted["flags"] |= errors.curves | slow(fitted, model, y, delay, length)
             for name in rows.dtype.names or ():
                 rows[name][part] = fitted[name]
     return out
 
 
-def quality_block(g2: Any, err: Any = None, products: Any = None, *, config: FitConfig) -> NDArray[np.uint8]:
-    """Bits of `quality.PointFlag` for every point of a block, shape (..., m); arguments as in `fit_block`."""
+def sigma_block(
+    g2: Any,
+    err: Any = None,
+    products: Any = None,
+    rate: Any = None,
+    pixels: Any = None,
+    *,
+    delay: Floats,
+    level: Floats | None = None,
+    config: FitConfig,
+) -> NDArray[np.void]:
+    """Errors that weigh the points of a block, and what is wrong with these; arguments as in `fit_block`.
+
+    Returns
+    -------
+    array of `POINT`, shape (..., m)
+        ``sigma``, infinite where a point is not used, and bits of `quality.PointFlag`.
+    """
     g2 = np.asarray(g2)
-    out = np.empty(g2.shape, dtype=np.uint8)
+    out = np.empty(g2.shape, dtype=POINT)
     rows = out.reshape(-1, g2.shape[-1])
-    for part, curves, errors, numbers in _slabs(g2, err, products):
-        rows[part] = _weigh(curves, errors, numbers, config)[1]
+    for part, (curves, *told) in _slabs(g2, err, products, rate, pixels):
+        errors = _weigh(curves, told, delay, level, config)
+        with np.errstate(divide="ignore"):
+            rows["sigma"][part] = 1.0 / errors.weight
+        rows["quality"][part] = errors.points
     return out
 
 
-def _weigh(g2: Any, err: Any, products: Any, config: FitConfig) -> tuple[Floats, NDArray[np.uint8]]:
-    if config.errors == "none":
-        return quality.equal(g2, err, products, config.min_products)
-    return quality.quoted(g2, err, products, config.min_products)
+POINT = np.dtype([("sigma", "<f8"), ("quality", "u1")])
+"""What is known of one point: its error, and bits of `quality.PointFlag`."""
 
 
-def _slabs(g2: Any, err: Any, products: Any) -> Iterator[tuple[slice, Any, Any, Any]]:
-    """Yield pieces ``(n, m)`` of about `SLAB_POINTS` points, after the rows of the flattened block that they are."""
-    curves, errors, numbers = (_rows(array, g2.shape) for array in (g2, err, products))
+def _weigh(g2: Any, told: list[Any], delay: Floats, level: Floats | None, config: FitConfig) -> Errors:
+    """Weights of the points of curves (n, m) as `config.errors` asks; told are errors, products, rate and pixels."""
+    err, products, rate, pixels = told
+    n, m = g2.shape
+    if config.errors in ("auto", "smoothed"):
+        counting = Counting.of(n, m, products, rate, pixels)
+        shared = grid(delay, level)
+        return model_errors(g2, err, counting, shared, config.min_products, counts=config.errors == "auto")
+    simple = quality.equal if config.errors == "none" else quality.quoted
+    weight, points = simple(g2, err, products, config.min_products)
+    return Errors(weight, points, np.zeros(n, np.uint32))
+
+
+def _slabs(g2: Any, *others: Any) -> Iterator[tuple[slice, list[Any]]]:
+    """Yield pieces of about `SLAB_POINTS` points, after the rows of the flattened block that they are."""
+    takers = [_rows(array, g2.shape) for array in (g2, *others)]
     step = max(1, SLAB_POINTS // max(g2.shape[-1], 1))
     for first in range(0, prod(g2.shape[:-1]), step):
         part = slice(first, first + step)
-        yield part, curves(part), errors(part), numbers(part)
+        yield part, [take(part) for take in takers]
 
 
 def _rows(array: Any, shape: tuple[int, ...]) -> Callable[[slice], Any]:

@@ -16,6 +16,8 @@ POOR = 1e-6
 """Probability of a chi2 as large as this by chance, below which a fit is called poor."""
 DOMINANT = 0.25
 """Share of the weight that one point may hold."""
+SLOW = 0.1
+"""Relaxation time over length of the run above which the run holds too few decays."""
 
 Bits = NDArray[np.uint32]
 
@@ -67,6 +69,7 @@ def flags_of(
         (Flag.POOR_FIT, fitted & _poor(packed["chi2"], packed["dof"], config)),
         (Flag.ONE_POINT_DOMINATES, fitted & dominant),
         (Flag.POINTS_EXCLUDED, excluded),
+        (Flag.FEW_POINTS, fitted & (packed["n_used"] < 2 * (packed["n_used"] - packed["dof"]))),
     ):
         found |= np.where(where, np.uint32(flag), np.uint32(0))
     return found
@@ -98,6 +101,31 @@ def _outside(
     first[holes, 0] = delay[used.argmax(axis=1)]
     last[holes, 0] = delay[order.size - 1 - used[:, ::-1].argmax(axis=1)]
     return np.logical_or.reduce((value[:, times] < first) | (value[:, times] > last), axis=1)
+
+
+def slow(packed: NDArray[np.void], model: Model, y: Floats, delay: Floats, run: Any = None) -> Bits:
+    """`Flag.SLOW` for curves with a relaxation time longer than `SLOW` of the run, else 0; shape (n,).
+
+    Parameters
+    ----------
+    packed : array of `layout.fit_dtype`, shape (n,)
+        Fitted curves.
+    y : array, shape (n, m)
+        Curves.
+    delay : array, shape (m,)
+        In s.
+    run : array, broadcastable to (n, 1), optional
+        Length of the run in s. Where it is not known (NaN), the longest delay that has a value stands for it: a run is
+        at least as long.
+    """
+    times = [k for k, parameter in enumerate(model.parameters) if parameter.relaxation_time]
+    if not times or delay.shape != y.shape[1:]:
+        return np.zeros(len(packed), np.uint32)
+    reached = np.where(np.isfinite(y), delay, 0.0).max(axis=1, initial=0.0)
+    told = np.full(1, np.nan) if run is None else np.asarray(run, dtype=np.float64).reshape(-1)
+    length = np.where(np.isfinite(told), told, reached)
+    late = (packed["value"][:, times] > SLOW * length[:, None]).any(axis=1)
+    return np.where(late, np.uint32(Flag.SLOW), np.uint32(0))
 
 
 def _poor(chi2: Floats, dof: NDArray[np.int32], config: FitConfig) -> NDArray[np.bool_]:

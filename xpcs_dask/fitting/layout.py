@@ -64,6 +64,24 @@ class Flag(IntFlag):
     """At least one finite point was not used; see n_used."""
     STARTS_DISAGREE = 64
     """Two starts ended in different minima; the lower one is reported."""
+    STARVED = 128
+    """Fewer than 10 coincidences expected at the shortest delay: the noise is Poisson's, not Gaussian."""
+    UNUSABLE = 256
+    """Fewer than 6 delays could be used; the curve is not fitted."""
+    ERROR_UNRELIABLE = 512
+    """At most delays the quoted error is less than half the counting error; it was replaced."""
+    SCATTER_EXCESS = 1024
+    """Second differences scatter more than the errors allow (spike, drift, beam noise); errors were enlarged."""
+    WEAK = 2048
+    """A decay saves 12 to 30 in chi2 over a constant: more than noise, but its time may be far off."""
+    NO_SIGNAL = 4096
+    """A decay saves less than 12 in chi2 over a constant: noise does as much."""
+    SLOW = 8192
+    """A relaxation time longer than a tenth of the run: one record holds too few decays to tell it."""
+    FEW_POINTS = 16384
+    """Fewer points used than twice the free parameters."""
+    COUNTS_UNKNOWN = 32768
+    """The format does not tell products or counts; the error model had the scatter of the curve to go by."""
 
 
 def flag_names(value: int) -> list[str]:

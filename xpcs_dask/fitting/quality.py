@@ -1,7 +1,8 @@
 """Which points can be trusted, and what their errors are.
 
-Nothing is dropped: a point that is not used keeps its value, gets weight 0 and a flag that says why. The rules look at
-points one by one, so they never depend on which curves share a block.
+Nothing is dropped: a point that is not used keeps its value, gets weight 0, the flag ``not_used`` and one that says
+why. The rules here look at points one by one; those of the error model, `fitting.error_model`, at whole curves. None
+depends on which curves share a block.
 
 A curve all of whose errors are zero, infinite or missing has no data left: its fit ends with the status ``no_data``.
 """
@@ -19,7 +20,7 @@ PointFlags: TypeAlias = NDArray[np.uint8]
 
 
 class PointFlag(IntFlag):
-    """Why a point of a curve is not used; 0 means that it is. Bits 16, 32 and 64 are kept for the error model."""
+    """What is wrong with a point of a curve; only `NOT_USED` says that it has no weight in the fit."""
 
     MISSING = 1
     """g2 or its error is NaN or infinite (padding, no photons, an error that says nothing)."""
@@ -29,8 +30,17 @@ class PointFlag(IntFlag):
     """The error is zero, negative, or too small to have a finite inverse."""
     FEW_PRODUCTS = 8
     """Fewer products were averaged than ``min_products``: such errors collapse."""
+    FEW_COINCIDENCES = 16
+    """Fewer than 3 coincidences were expected: one that is seen would be an outlier of any Gaussian."""
+    ERROR_COLLAPSE = 32
+    """The quoted error is less than 0.3 of what it must be; the error model replaced it."""
+    OUTLIER = 64
+    """Dropped by a robust fit."""
+    NOT_USED = 128
+    """The point has weight 0."""
 
 
+FEW = np.uint8(PointFlag.FEW_PRODUCTS | PointFlag.NOT_USED)
 MEANINGS: dict[PointFlag, str] = {flag: str(flag.name).lower() for flag in PointFlag}
 
 
@@ -51,7 +61,7 @@ def quoted(g2: Any, err: Any, products: Any = None, min_products: int = 4) -> tu
     weight : float64 array, shape (..., m)
         1/err, computed in float64; 0 where a point is not used.
     flags : uint8 array, shape (..., m)
-        `PointFlag` bits; 0 exactly where the weight is not 0.
+        `PointFlag` bits; ``NOT_USED`` and at least one reason where the weight is 0, else 0.
     """
     g2, err = np.asarray(g2), np.asarray(err)
     with np.errstate(divide="ignore", over="ignore"):
@@ -64,10 +74,11 @@ def quoted(g2: Any, err: Any, products: Any = None, min_products: int = 4) -> tu
     unused = ~usable
     if unused.any():  # few points: their reasons are looked up one by one
         flags[unused] = _reasons(g2[unused], np.broadcast_to(err, g2.shape)[unused])
+        flags[unused] |= np.uint8(PointFlag.NOT_USED)
         weight[unused] = 0.0
     few = _few(products, min_products)
     if few is not None:
-        flags |= few.view(np.uint8) * np.uint8(PointFlag.FEW_PRODUCTS)
+        flags |= few.view(np.uint8) * FEW
         np.copyto(weight, 0.0, where=few)
     return weight, flags
 
@@ -79,10 +90,10 @@ def equal(g2: Any, err: Any = None, products: Any = None, min_products: int = 4)
     no coincidence was counted is a result; so files that hold no errors give the same fits as those that do.
     """
     g2 = np.asarray(g2)
-    flags = np.where(np.isfinite(g2), np.uint8(0), np.uint8(PointFlag.MISSING))
+    flags = np.where(np.isfinite(g2), np.uint8(0), np.uint8(PointFlag.MISSING | PointFlag.NOT_USED))
     few = _few(products, min_products)
     if few is not None:
-        flags |= few.view(np.uint8) * np.uint8(PointFlag.FEW_PRODUCTS)
+        flags |= few.view(np.uint8) * FEW
     return (flags == 0).astype(np.float64), flags
 
 

@@ -1,6 +1,6 @@
 """Packed columns to a labelled Dataset and back from disk: names, units, codes, provenance, stores."""
 
-from xpcs_dask.results.label import covariance_matrix, label, label_quality
+from xpcs_dask.results.label import covariance_matrix, label, label_points
 from xpcs_dask.results.provenance import provenance
 from xpcs_dask.results.store import MIGRATIONS, holds_results, open_results, save
 from xpcs_dask.results.summary import summary
@@ -10,7 +10,7 @@ __all__ = [
     "covariance_matrix",
     "holds_results",
     "label",
-    "label_quality",
+    "label_points",
     "open_results",
     "provenance",
     "save",

@@ -30,7 +30,8 @@ LONG_NAMES: Mapping[str, tuple[str, str]] = {
     "reduced_chi2": ("chi2 per degree of freedom", "1"),
     "aicc": ("Akaike information criterion, corrected for few points", "1"),
     "bic": ("Bayesian information criterion", "1"),
-    "quality": ("why the point was not used", "1"),
+    "quality": ("what is wrong with the point", "1"),
+    "sigma": ("error of g2 that weighs the point in the fit", "1"),
 }
 """Long name and unit of every variable of a result."""
 
@@ -78,9 +79,11 @@ def label(
     return xr.Dataset(variables, {**_plain_text(coords), **own}, dict(attrs))
 
 
-def label_quality(flags: Any, dims: Sequence[str], coords: Mapping[Any, Any]) -> xr.DataArray:
-    """Point flags (..., delay) with their codes as attributes."""
-    return xr.DataArray(flags, _plain_text(coords), tuple(dims), "quality", attributes("quality", flags.dtype))
+def label_points(columns: Mapping[str, Any], dims: Sequence[str], coords: Mapping[Any, Any]) -> xr.Dataset:
+    """Errors and flags of points (..., delay) from the columns of `fitting.blocks.POINT`; NaN for infinite errors."""
+    found = {name: xr.Variable(tuple(dims), column, attributes(name, column.dtype)) for name, column in columns.items()}
+    points = xr.Dataset(found, _plain_text(coords))
+    return points.assign(sigma=points["sigma"].where(np.isfinite(points["sigma"])))
 
 
 def attributes(name: str, dtype: Any) -> dict[str, Any]:
