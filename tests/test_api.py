@@ -29,7 +29,7 @@ def values_of(fits):
 
 def test_finds_the_truth_within_its_errors():
     data = stack(files=40, bins=6)
-    fits = xd.fit(data)
+    fits = xd.fit(data, errors="quoted")
     assert (fits["status"] == Status.CONVERGED).all()
     inside = ((fits["flags"] & Flag.UNIDENTIFIABLE) == 0) & ((fits["flags"] & Flag.AT_BOUND) == 0)
     pull = ((fits["value"] - data["truth"]) / fits["stderr"]).values[inside.values]
@@ -125,7 +125,7 @@ def test_an_array_alone_weighs_all_points_the_same():
 
 def test_errors_of_an_array():
     g2, err = DATA["g2"], DATA["g2_err"]
-    expected = xd.fit(DATA)
+    expected = xd.fit(DATA, errors="quoted")
     for sigma in (err, err.values, err.transpose("delay", ...), err.chunk(file=1)):
         found = xd.fit(g2, sigma=sigma).compute()
         xr.testing.assert_identical(found, expected)
@@ -140,7 +140,7 @@ def test_errors_of_an_array():
 def test_errors_that_are_missing_or_superfluous():
     without = DATA.drop_vars("g2_err")
     with pytest.raises(ConfigError, match="errors='none'"):
-        xd.fit(without)
+        xd.fit(without, errors="smoothed")
     with pytest.raises(ConfigError, match="errors='none'"):
         xd.fit(DATA["g2"], errors="quoted")
     with pytest.raises(ConfigError, match="g2_err"):
@@ -324,8 +324,8 @@ def _line(x, offset, slope):
 
 
 def test_any_function_is_a_model():
-    lazy = xd.fit(DATA.chunk(file=1), _line, detail="core").compute()
-    xr.testing.assert_identical(lazy, xd.fit(DATA, _line, detail="core"))
+    lazy = xd.fit(DATA.chunk(file=1), _line, detail="core", errors="quoted").compute()
+    xr.testing.assert_identical(lazy, xd.fit(DATA, _line, detail="core", errors="quoted"))
     assert lazy["parameter"].values.tolist() == ["offset", "slope"]
     x, use = np.log(DATA["delay"].values), DATA["n_products"].values[0] >= 4
     slope, offset = np.polyfit(x[use], DATA["g2"].values[0, 0][use], 1, w=1 / DATA["g2_err"].values[0, 0][use])

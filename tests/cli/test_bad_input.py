@@ -45,13 +45,13 @@ def folder():
     shutil.rmtree(path)
 
 
-def edited(change):
+def edited(change, *options):
     def make(folder, originals):
         path = folder / "bad.hdf"
         shutil.copy(originals[1], path)
         with h5py.File(path, "r+") as file:
             change(file)
-        return [path], []
+        return [path], list(options)
 
     return make
 
@@ -117,7 +117,7 @@ MAKE = {
     "no read permission": unreadable,
     "duplicated file": lambda folder, originals: ([folder / "good.hdf", f"{folder}/./good.hdf"], []),
     "all-NaN curve": edited(spoil(G2, np.nan)),
-    "infinite sigma": edited(spoil(ERR, np.inf)),
+    "infinite sigma": edited(spoil(ERR, np.inf), "--errors", "quoted"),
     "two different q-maps": lambda folder, originals: ([shutil.copy(originals[2], folder / "bad.hdf")], []),
     "0 curves after q_range": untouched("--q-range", "0.5,0.6"),
     "crossed bounds": untouched("--bounds", "tau=1,0.1"),

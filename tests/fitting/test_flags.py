@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import chi2 as chi2_distribution
 
 from xpcs_dask.config import FitConfig
-from xpcs_dask.fitting.flags import flags_of
+from xpcs_dask.fitting.flags import flags_of, slow
 from xpcs_dask.fitting.generic import empty_rows
 from xpcs_dask.fitting.layout import Flag, Status
 from xpcs_dask.fitting.models import SINGLE
@@ -17,7 +17,14 @@ X = np.geomspace(1e-3, 1, 20)
 
 def flagged(config=None, weight=None, y=None, lower=None, upper=None, **fields):
     rows = empty_rows(1, SINGLE)
-    plain = {"value": [0.2, 0.1, 0.9, 1.0], "stderr": 0.01, "chi2": 16.0, "dof": 16, "status": Status.CONVERGED}
+    rows["n_used"] = 20 if weight is None else (weight > 0).sum()
+    plain = {
+        "value": [0.2, 0.1, 0.9, 1.0],
+        "stderr": 0.01,
+        "chi2": 16.0,
+        "dof": 16,
+        "status": Status.CONVERGED,
+    }
     for name, content in (plain | fields).items():
         rows[name] = content
     box = SINGLE.box(X)
@@ -124,3 +131,27 @@ def test_failed_curve_drops_what_was_noted_on_the_way(status):
     nan = {"value": np.nan, "stderr": np.nan, "chi2": np.nan}
     noted = Flag.STARTS_DISAGREE | Flag.POINTS_EXCLUDED | Flag.AT_BOUND
     assert flagged(status=status, flags=noted, **nan) == Flag.POINTS_EXCLUDED
+
+
+def test_few_points_for_the_parameters():
+    assert flagged(n_used=8, dof=4) == Flag(0)
+    assert flagged(n_used=7, dof=3) == Flag.FEW_POINTS
+
+
+@pytest.mark.parametrize(
+    ("run", "reached", "tau", "late"),
+    [
+        (10.0, 1.0, 0.9, False),
+        (10.0, 1.0, 1.1, True),
+        (np.nan, 1.0, 0.09, False),
+        (np.nan, 1.0, 0.11, True),
+        (np.nan, 0.5, 0.09, True),
+        (None, 1.0, 0.11, True),
+    ],
+)
+def test_slow_is_longer_than_a_tenth_of_the_run(run, reached, tau, late):
+    rows = empty_rows(1, SINGLE)
+    rows["value"] = [0.2, tau, 0.9, 1.0]
+    y = np.where(reached >= X, 1.0, np.nan)[None]
+    told = None if run is None else np.array([[run]])
+    assert bool(slow(rows, SINGLE, y, X, told)[0] & Flag.SLOW) == late

@@ -41,8 +41,8 @@ RANGE = 1.0
 """How far, in ln variance, the trend may leave the range of the quoted ones."""
 EXCESS = 2.0
 """Scatter variance over model variance above which the model is enlarged."""
-SPIKE = 3
-"""Largest differences that are left out: one false point makes three large ones."""
+SPIKE = 5
+"""Largest differences that are left out: a false point is part of five."""
 FEWEST_COINCIDENCES = 3.0
 """Expected coincidences that a used delay must have; below, one count is an outlier of any Gaussian."""
 STARVED = 10.0
@@ -150,7 +150,7 @@ class Counting:
 
         def spread(values: Any, shape: tuple[int, ...]) -> Floats:
             given = np.nan if values is None else np.asarray(values, dtype=np.float64).reshape(-1, *shape[1:])
-            return np.ascontiguousarray(np.broadcast_to(given, shape))
+            return _own(np.broadcast_to(given, shape))
 
         products = None if products is None else np.broadcast_to(products, (*np.shape(products)[:-1], m))
         return cls(spread(products, (n, m)), spread(rate, (n,)), spread(pixels, (n,)))
@@ -190,14 +190,19 @@ def model_errors(
     """
     from xpcs_dask.fitting.families import numba_found
 
-    g2 = np.ascontiguousarray(g2, dtype=np.float64)
-    err = np.full(g2.shape, np.nan) if err is None else np.ascontiguousarray(np.broadcast_to(err, g2.shape), np.float64)
+    g2 = _own(g2)
+    err = np.full(g2.shape, np.nan) if err is None else _own(np.broadcast_to(err, g2.shape))
     lift = chi2_lift(counting.pixels)
     if numba_found():
         from xpcs_dask.fitting.kernel.weigh import weigh
 
         return weigh(g2, err, counting, lift, shared, min_products, counts=counts)
     return twin_errors(g2, err, counting, lift, shared, min_products, counts=counts)
+
+
+def _own(values: Any) -> Floats:
+    """Float64, contiguous and writeable: of read-only arrays Numba makes another kernel, with another last bit."""
+    return np.require(values, np.float64, ["C", "W"])
 
 
 def chi2_lift(pixels: Floats) -> Floats:

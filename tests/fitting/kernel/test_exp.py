@@ -1,7 +1,7 @@
 import numpy as np
 
 from xpcs_dask.fitting.kernel.compiled import compiled
-from xpcs_dask.fitting.kernel.exp import near_exp, vexp
+from xpcs_dask.fitting.kernel.exp import near_exp, vexp, vlog
 
 
 @compiled
@@ -46,3 +46,17 @@ def test_is_vectorised():
     exponentials(np.zeros(4), np.zeros(4))
     code = "".join(exponentials.inspect_asm().values())
     assert "vfmadd" in code or "mulpd" in code or "fmla" in code
+
+
+@compiled
+def logarithms(x, out):
+    for i in range(x.size):
+        out[i] = vlog(x[i])
+
+
+def test_logarithm_agrees_with_numpy():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([np.exp(rng.uniform(-700, 700, 50_000)), rng.uniform(0.5, 2.0, 50_000), [1.0, 1e-300, 1e300]])
+    found, expected = np.empty_like(x), np.log(x)
+    logarithms(x, found)
+    assert np.all(np.abs(found - expected) <= 1e-15 * np.maximum(1.0, np.abs(expected)))

@@ -34,6 +34,8 @@ from xpcs_dask.fitting.quality import PointFlag
 
 P = DEGREE + 1
 RIDGE = 1e-9
+HUGE = 1e300
+"""Stands for infinity, which fast-math arithmetic must not see."""
 
 MISSING, ZERO_COUNT, ZERO_ERROR = int(PointFlag.MISSING), int(PointFlag.ZERO_COUNT), int(PointFlag.ZERO_ERROR)
 FEW_PRODUCTS, FEW_COINCIDENCES = int(PointFlag.FEW_PRODUCTS), int(PointFlag.FEW_COINCIDENCES)
@@ -56,7 +58,7 @@ def _dot3(a, b, c):
 def _smooth(good, logs, lift, basis, normal, factor, trend):
     """Trend of ln variance over the points where `good` is 1, exponentiated; 0 where they are too few."""
     m = good.size
-    low, high, count = np.inf, -np.inf, 0.0
+    low, high, count = HUGE, -HUGE, 0.0
     for k in range(m):
         count += good[k]
         if good[k] > 0.0:
@@ -100,7 +102,7 @@ def _logarithms(quoted, good, logs):
 
 
 @compiled
-def _scatter(left, variance, use, cubic, trimmed, ratio, trim):
+def _scatter(left, variance, use, cubic, trimmed, ratio, largest, trim):
     """Mean square of the differences from the neighbours' cubic, over their variance; 1 if too few. `use` is 0 or 1."""
     number, total = 0.0, 0.0
     for k in range(REACH, left.size - REACH):
@@ -110,23 +112,27 @@ def _scatter(left, variance, use, cubic, trimmed, ratio, trim):
             d += c * left[at]
             v += c * c * variance[at]
             ok *= use[at]
-        ok = ok if v > 0.0 else 0.0
-        number += ok
-        ratio[k] = ok * d * d / (v if v > 0.0 else 1.0)
-        total += ratio[k]
+        # no sum in a loop that stores: whether it is vectorised would depend on where arrays lie in memory
+        ratio[k] = ok * d * d / v if v > 0.0 else -1.0
+        ratio[k] = ratio[k] if ok > 0.0 else -1.0
+    for k in range(REACH, left.size - REACH):
+        number += 1.0 if ratio[k] >= 0.0 else 0.0
+        total += max(ratio[k], 0.0)
     if not trim:
         return total / number if number > 4.0 else 1.0
-    first, second, third, kept = 0.0, 0.0, 0.0, 0.0
-    for k in range(REACH, left.size - REACH):  # the largest `SPIKE` stand aside; what they push out is added
-        if ratio[k] <= third:
-            kept += ratio[k]
+    kept = 0.0
+    for j in range(SPIKE):
+        largest[j] = 0.0
+    for k in range(REACH, left.size - REACH):  # the largest `SPIKE` stand aside, in order; what they push out is added
+        if ratio[k] <= largest[SPIKE - 1]:
+            kept += max(ratio[k], 0.0)
             continue
-        kept += third
-        third = ratio[k]
-        if third > second:
-            second, third = third, second
-        if second > first:
-            first, second = second, first
+        kept += largest[SPIKE - 1]
+        j = SPIKE - 1
+        while j > 0 and largest[j - 1] < ratio[k]:
+            largest[j] = largest[j - 1]
+            j -= 1
+        largest[j] = ratio[k]
     return kept / max(trimmed[int(number)], 1e-300) if number > 2 * SPIKE + 4 else 1.0
 
 
@@ -212,7 +218,7 @@ def _shape(products, share, schedule, quoted, good, use, trend, shape):
 
 
 @careful
-def _size_from_scatter(y, use, trend, shape, nothing, schedule, decays, cubic, trimmed, w, left, ratio):
+def _size_from_scatter(y, use, trend, shape, nothing, schedule, decays, cubic, trimmed, w, left, ratio, largest):
     """Size of the counting variance from the curve itself, but 0 unless the quoted errors fail badly."""
     fails = nothing
     if schedule and not fails:
@@ -221,13 +227,13 @@ def _size_from_scatter(y, use, trend, shape, nothing, schedule, decays, cubic, t
             w[k] = use[k] / trend[k] if trend[k] > 0.0 else 0.0
         if not fails:
             _without_decay(y, w, decays, left)
-            fails = _scatter(left, trend, use, cubic, trimmed, ratio, True) > EXCESS
+            fails = _scatter(left, trend, use, cubic, trimmed, ratio, largest, True) > EXCESS
     if not fails:
         return 0.0
     for k in range(y.size):
         w[k] = use[k] / shape[k] if shape[k] > 0.0 else 0.0
     _without_decay(y, w, decays, left)
-    return _scatter(left, shape, use, cubic, trimmed, ratio, False)
+    return _scatter(left, shape, use, cubic, trimmed, ratio, largest, False)
 
 
 @careful
@@ -271,7 +277,7 @@ def _weigh_all(
     trend, shape, variance, w, ratio, left = (
         np.empty(m), np.empty(m), np.empty(m), np.empty(m), np.empty(m), np.empty(m)
     )  # fmt: skip
-    normal, factor = np.empty((P, P)), np.empty(P)
+    normal, factor, largest = np.empty((P, P)), np.empty(P), np.empty(SPIKE)
     levels = True
     for k in range(m):
         levels = levels and np.isfinite(share[k])
@@ -282,10 +288,10 @@ def _weigh_all(
         told = counts and schedule and levels and np.isfinite(rate[i])
         size = 0.0
         if told:
-            size = 1.0 / rate[i] if rate[i] > 0.0 else np.inf
+            size = min(1.0 / rate[i], HUGE) if rate[i] > 0.0 else HUGE
         elif counts:
             size = _size_from_scatter(
-                y, use, trend, shape, nothing, schedule, decays, cubic, trimmed, w, left, ratio
+                y, use, trend, shape, nothing, schedule, decays, cubic, trimmed, w, left, ratio, largest
             )  # fmt: skip
         for k in range(m):
             shape[k] *= size
@@ -298,7 +304,7 @@ def _weigh_all(
             use[k] = use[k] if usable else 0.0
             w[k] = 1.0 / variance[k] if use[k] > 0.0 else 0.0
         saving = _without_decay(y, w, decays, left)
-        scatter = _scatter(left, variance, use, cubic, trimmed, ratio, True)
+        scatter = _scatter(left, variance, use, cubic, trimmed, ratio, largest, True)
         enlarged = scatter if scatter > EXCESS else 1.0
         for k in range(m):
             weight[i, k] = math.sqrt(w[k] / enlarged)
