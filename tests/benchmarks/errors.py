@@ -149,13 +149,39 @@ def signal(found: dict[str, Any]) -> Any:
     return found["fitted"] & ((found["flags"] & (Flag.NO_SIGNAL | Flag.WEAK | Flag.UNUSABLE)) == 0)
 
 
+def draw(path: Path, number: int = 200) -> None:
+    """True, quoted and chosen sigma over the delay on simulated speckle, in three brightnesses."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3.8), layout="constrained")
+    for axes, counts in zip(figure.subplots(1, 3), (2.0, 0.15, 0.01), strict=True):
+        data = experiments(64, counts, number)
+        delay = data["delay"].values
+        true = data["g2"].values.astype(float).std(axis=0, ddof=1)[0]
+        quoted = data["g2_err"].where(data["g2_err"] > 0).values[:, 0]
+        chosen = xd.quality(data)["sigma"].values[:, 0]
+        axes.plot(delay, true, "k-", lw=2, label="scatter between runs")
+        for values, color, name in ((quoted, "C1", "quoted"), (chosen, "C0", "auto")):
+            low, middle, high = np.nanpercentile(values, (16, 50, 84), axis=0)
+            axes.plot(delay, middle, color=color, label=name)
+            axes.fill_between(delay, low, high, color=color, alpha=0.25, lw=0)
+        axes.set(xscale="log", yscale="log", xlabel="delay (s)", title=f"64 pixels, {counts:g} photons per frame")
+    figure.axes[0].set_ylabel("error of g2")
+    figure.axes[0].legend()
+    figure.savefig(path, dpi=90)
+
+
 def main() -> None:
     """Print everything, and write it as JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiments", type=int, default=200)
     parser.add_argument("--noise", type=int, default=20_000)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path, help="draw only")
     choice = parser.parse_args()
+    if choice.plot:
+        draw(choice.plot)
+        return
     report: dict[str, Any] = {"cost_us": cost()}
     print(report, flush=True)
     for kind in ("gaussian", "poisson"):
