@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from xpcs_dask.fitting.curves import fit_curves
     from xpcs_dask.fitting.layout import Flag, Rung, Status, flag_names
     from xpcs_dask.fitting.models import MODELS, Model, Parameter
+    from xpcs_dask.io.export import export
+    from xpcs_dask.io.extras import open_arrays
     from xpcs_dask.io.open import open_g2
+    from xpcs_dask.io.pack import pack
+    from xpcs_dask.physics.average import average, rejections
+    from xpcs_dask.physics.regroup import regroup
     from xpcs_dask.results import open_results, save
 
     __version__: str
@@ -31,12 +36,18 @@ __all__ = [
     "Rung",
     "Status",
     "__version__",
+    "average",
+    "export",
     "fit",
     "fit_curves",
     "flag_names",
+    "open_arrays",
     "open_g2",
     "open_results",
+    "pack",
     "quality",
+    "regroup",
+    "rejections",
     "save",
     "simulate",
 ]
@@ -49,12 +60,18 @@ _HOME = {
     "Parameter": "xpcs_dask.fitting.models",
     "Rung": "xpcs_dask.fitting.layout",
     "Status": "xpcs_dask.fitting.layout",
+    "average": "xpcs_dask.physics.average",
+    "export": "xpcs_dask.io.export",
     "fit": "xpcs_dask.api",
     "fit_curves": "xpcs_dask.fitting.curves",
     "flag_names": "xpcs_dask.fitting.layout",
+    "open_arrays": "xpcs_dask.io.extras",
     "open_g2": "xpcs_dask.io.open",
     "open_results": "xpcs_dask.results",
+    "pack": "xpcs_dask.io.pack",
     "quality": "xpcs_dask.api",
+    "regroup": "xpcs_dask.physics.regroup",
+    "rejections": "xpcs_dask.physics.average",
     "save": "xpcs_dask.results",
 }
 

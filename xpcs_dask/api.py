@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias, overload
+from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 import xarray as xr
@@ -19,12 +19,13 @@ from xpcs_dask.fitting.layout import fit_dtype
 from xpcs_dask.fitting.models import Evaluate, Model, resolve
 from xpcs_dask.io.open import open_g2
 from xpcs_dask.prepare import known, levels, operands, prepare, select
-from xpcs_dask.results import label, label_points, open_results, provenance, save
+from xpcs_dask.results import PackedFits, label_points, open_results, provenance, save
 
 __all__ = ["fit", "open_g2", "open_results", "quality", "save", "select"]
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Data: TypeAlias = xr.Dataset | xr.DataArray | xr.DataTree
 
 
@@ -103,27 +104,44 @@ def fit(
     ----------
     .. [1] G. Williams and D. C. Watts, Trans. Faraday Soc. 66, 80 (1970).
     """
+    packed = packed_fits(data, model, FitConfig.make(config, **settings), sigma)
+    if isinstance(packed, PackedFits):
+        return packed.labelled()
+    return xr.DataTree.from_dict({path: fits.labelled() for path, fits in packed.items()})
+
+
+def packed_fits(
+    data: Data, model: str | Model | Evaluate, config: FitConfig, sigma: Any = None
+) -> PackedFits | dict[str, PackedFits]:
+    """`fit` before its results are labelled; of a DataTree, by the path of the group."""
     record = resolve(model)
-    config = FitConfig.make(config, **settings)
     if isinstance(data, xr.DataTree):
-        return _each_group(data, lambda group: fit(group, record, config=config))
-    curves, config = prepare(data, sigma, config)
-    delay, level = known(curves["delay"]).astype(np.float64), levels(curves)
+        return _each_group(data, lambda group: _packed(*prepare(group, None, config), record))
+    return _packed(*prepare(data, sigma, config), record)
+
+
+def _packed(curves: xr.Dataset, config: FitConfig, record: Model) -> PackedFits:
+    delay = known(curves["delay"]).astype(np.float64)
     lower, upper = record.box(delay, config.bounds, config.fixed)
     check_output(record, delay, delay.size, lower, upper, None)
     g2, others = operands(curves, config)
-    packed = map_curves(
-        partial(fit_block, delay=delay, level=level, model=record, config=config, lower=lower, upper=upper),
+    records = map_curves(
+        partial(fit_block, delay=delay, level=levels(curves), model=record, config=config, lower=lower, upper=upper),
         g2,
         *others,
         core="delay",
         dtype=fit_dtype(record, config.detail),
         name=f"fit-{record.name}",
     )
-    dims = curves["g2"].dims[:-1]
-    attrs = provenance(curves, record, config, lower, upper)
-    found = label(columns(packed), [str(dim) for dim in dims], _coords(curves, dims), record, attrs)
-    return found.assign(quality=_points(curves, config)["quality"]) if config.detail == "full" else found
+    dims = [str(dim) for dim in curves["g2"].dims]
+    return PackedFits(
+        records=records,
+        points=_points(curves, config) if config.detail == "full" else None,
+        dims=dims,
+        coords=_coords(curves, dims),
+        model=record,
+        attrs=provenance(curves, record, config, lower, upper),
+    )
 
 
 def quality(
@@ -140,13 +158,32 @@ def quality(
     """
     config = FitConfig.make(config, **settings)
     if isinstance(data, xr.DataTree):
-        return _each_group(data, lambda group: _points(*prepare(group, None, config)))
-    return _points(*prepare(data, sigma, config))
+        return xr.DataTree.from_dict(_each_group(data, lambda group: _labelled_points(*prepare(group, None, config))))
+    return _labelled_points(*prepare(data, sigma, config))
 
 
-def _each_group(tree: xr.DataTree, verb: Callable[[xr.Dataset], xr.Dataset]) -> xr.DataTree:
-    """Call a verb on every group that holds curves; groups with nothing left are named in the log."""
-    found: dict[str, xr.Dataset] = {}
+def _labelled_points(curves: xr.Dataset, config: FitConfig) -> xr.Dataset:
+    dims = [str(dim) for dim in curves["g2"].dims]
+    return label_points(columns(_points(curves, config)), dims, _coords(curves, dims))
+
+
+def _points(curves: xr.Dataset, config: FitConfig) -> Any:
+    """Errors and flags of all points: an array of `POINT`."""
+    g2, others = operands(curves, config)
+    return map_curves(
+        partial(sigma_block, delay=known(curves["delay"]).astype(np.float64), level=levels(curves), config=config),
+        g2,
+        *others[:-1],
+        core="delay",
+        dtype=POINT,
+        name="quality",
+        keep_core=True,
+    )
+
+
+def _each_group(tree: xr.DataTree, verb: Callable[[xr.Dataset], T]) -> dict[str, T]:
+    """Call a verb on every group that holds curves, by path; groups with nothing left are named in the log."""
+    found: dict[str, T] = {}
     empty = []
     for node in tree.subtree:
         if "g2" not in node.data_vars:
@@ -158,22 +195,7 @@ def _each_group(tree: xr.DataTree, verb: Callable[[xr.Dataset], xr.Dataset]) -> 
             empty.append(f"{node.path}: {error}")
     if not found:
         raise NoUsableInputError("; ".join(empty) or "no group of the DataTree has a variable g2")
-    return xr.DataTree.from_dict(found)
-
-
-def _points(curves: xr.Dataset, config: FitConfig) -> xr.Dataset:
-    g2, others = operands(curves, config)
-    packed = map_curves(
-        partial(sigma_block, delay=known(curves["delay"]).astype(np.float64), level=levels(curves), config=config),
-        g2,
-        *others[:-1],
-        core="delay",
-        dtype=POINT,
-        name="quality",
-        keep_core=True,
-    )
-    dims = [str(dim) for dim in curves["g2"].dims]
-    return label_points(columns(packed), dims, _coords(curves, dims))
+    return found
 
 
 def _coords(data: xr.Dataset, dims: Any) -> dict[Any, xr.DataArray]:

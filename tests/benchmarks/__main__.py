@@ -24,7 +24,7 @@ import numpy as np
 
 from tests.benchmarks import methods
 from tests.benchmarks.best import best_known, objective
-from tests.fitting.kernel.bench_sets import BenchSet, double_set, single_set
+from tests.fitting.kernel.bench_sets import BenchSet, double_set, single_set, with_outliers
 from xpcs_dask.fitting.curves import fit_curves
 
 REFERENCE = "scipy curve_fit"
@@ -48,14 +48,6 @@ def robust(loss: str) -> dict[str, methods.Fit]:
 def part(data: BenchSet, n: int) -> BenchSet:
     """First curves of a set."""
     return data._replace(y=data.y[:n], sigma=data.sigma[:n], truth=data.truth[:n])
-
-
-def with_outliers(data: BenchSet) -> BenchSet:
-    """Put five percent of the points 5 to 20 sigma off."""
-    rng = np.random.default_rng(1)
-    hit = rng.random(data.y.shape) < 0.05
-    jump = data.sigma * rng.uniform(5, 20, data.y.shape) * rng.choice([-1, 1], data.y.shape)
-    return data._replace(y=data.y + hit * jump)
 
 
 def race(data: BenchSet, entries: dict[str, methods.Fit], few: int, rounds: int, starts: int, loss: str) -> list[dict]:

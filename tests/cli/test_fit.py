@@ -272,7 +272,7 @@ def test_an_internal_error_is_exit_1_and_debug_shows_where(files, store, monkeyp
     def broken(*args, **kwargs):
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr("xpcs_dask.api.fit", broken)
+    monkeypatch.setattr("xpcs_dask.api.packed_fits", broken)
     short, long = fit(files[0], "-o", store), fit(files[0], "-o", store, "--debug")
     assert (short.exit_code, long.exit_code) == (1, 1)
     assert short.stderr.startswith("xpcs-dask: internal error: RuntimeError: a fault of ours")
@@ -445,3 +445,19 @@ def test_a_run_that_is_stopped_leaves_nothing_and_exits_with_75(files, store, si
     assert "interrupted" in err
     assert "Traceback" not in err
     assert [p.name for p in store.parent.iterdir()] == ["files"]
+
+
+def test_a_stack_is_fitted_like_its_files_and_noticed_when_it_is_another(files, tmp_path):
+    packed = tmp_path / "stack.zarr"
+    xd.pack(files, packed)
+    assert fit(packed, "-o", tmp_path / "a.zarr", "--include", "temperature").exit_code == 0
+    assert fit(*files, "-o", tmp_path / "b.zarr").exit_code == 0
+    first, second = (xd.open_results(tmp_path / name).compute() for name in ("a.zarr", "b.zarr"))
+    for one, other in zip(first.leaves, second.leaves, strict=True):
+        xr.testing.assert_equal(one["value"], other["value"])
+    assert "nothing to do" in fit(packed, "-o", tmp_path / "a.zarr", "--include", "temperature").stderr
+    xd.pack(files[:1], packed, overwrite=True)
+    assert fit(packed, "-o", tmp_path / "a.zarr", "--include", "temperature").exit_code == 6
+    shown = CliRunner().invoke(app, ["info", str(packed)])
+    assert shown.exit_code == 0
+    assert "Files: 1" in shown.stdout

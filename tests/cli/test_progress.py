@@ -3,23 +3,23 @@ from __future__ import annotations
 import dask.array as da
 import numpy as np
 import pytest
-import xarray as xr
 
 from xpcs_dask.cli import progress
 from xpcs_dask.cluster import connect
+from xpcs_dask.fitting.models import MODELS
+from xpcs_dask.results import PackedFits
 
 
 def fits(shape, chunks):
-    packed = da.zeros(shape, chunks=chunks, dtype=[("status", "i1"), ("value", "f8", (3,))])
-    dims = ("file", "qbin")
-    return xr.Dataset({"status": (dims, packed["status"] + 1), "value": ((*dims, "parameter"), packed["value"])})
+    records = da.zeros(shape, chunks=chunks, dtype=[("status", "i1"), ("value", "f8", (3,))])
+    return PackedFits(records=records, dims=("file", "qbin", "delay"), coords={}, model=MODELS["simple"], attrs={})
 
 
-LAZY = fits((10, 7), (4, 3))
-TREE = xr.DataTree.from_dict({"/": xr.Dataset(), "/a": LAZY, "/b": fits((3, 5), (3, 5))})
+LAZY = {"/": fits((10, 7), (4, 3))}
+TREE = {"/a": LAZY["/"], "/b": fits((3, 5), (3, 5))}
 
 
-@pytest.mark.parametrize("data", [LAZY, TREE], ids=["dataset", "tree"])
+@pytest.mark.parametrize("packed", [LAZY, TREE], ids=["one", "two"])
 @pytest.mark.parametrize(
     "scheduler",
     [
@@ -29,21 +29,22 @@ TREE = xr.DataTree.from_dict({"/": xr.Dataset(), "/a": LAZY, "/b": fits((3, 5), 
         pytest.param("local:1", marks=pytest.mark.cluster),
     ],
 )
-def test_every_curve_is_counted_once(data, scheduler):
+def test_every_curve_is_counted_once(packed, scheduler):
     heard = []
     with connect(scheduler) as connection:
-        computed = progress.compute(data, connection, heard.append)
-    datasets = [computed] if isinstance(computed, xr.Dataset) else [computed[name].to_dataset() for name in "ab"]
-    assert sum(heard) == sum(part["status"].size for part in datasets)
+        computed = progress.compute(packed, connection, heard.append)
+    assert list(computed) == list(packed)
+    assert sum(heard) == sum(fitted.records.size for fitted in computed.values())
     assert max(heard) <= 15
-    assert sum(n > 0 for n in heard) == (9 if data is LAZY else 10)  # blocks of status
-    for part in datasets:
-        assert part["status"].chunks is None
-        np.testing.assert_array_equal(part["status"], 1)
+    assert sum(n > 0 for n in heard) == (9 if packed is LAZY else 10)  # blocks of records
+    for fitted in computed.values():
+        assert type(fitted.records) is np.ndarray
+        assert fitted.labelled()["status"].shape == fitted.records.shape
 
 
 def test_what_is_not_lazy_has_no_blocks():
-    assert progress.block_sizes(LAZY.compute()) == {}
+    eager = LAZY["/"].computed(LAZY["/"].arrays().compute())
+    assert progress.block_sizes({"/": eager}) == {}
 
 
 def test_the_bar_is_on_stderr_and_only_if_asked(capsys):
@@ -55,4 +56,17 @@ def test_the_bar_is_on_stderr_and_only_if_asked(capsys):
         advance(30)
     out, err = capsys.readouterr()
     assert out == ""
+    assert "50/50" in err
+
+
+def test_files_that_are_opened_are_counted_on_stderr_and_only_if_asked(capsys):
+    with progress.opening(show=False) as advance:
+        assert advance is None
+    assert capsys.readouterr() == ("", "")
+    with progress.opening(show=True) as advance:
+        advance(1, 50)
+        advance(50, 50)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "opening" in err
     assert "50/50" in err

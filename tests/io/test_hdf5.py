@@ -11,7 +11,7 @@ from conftest import carried
 
 from xpcs_dask.errors import FileRejected
 from xpcs_dask.io.aps_nexus import read_g2, read_meta
-from xpcs_dask.io.hdf5 import fingerprint, is_hdf5, open_hdf5
+from xpcs_dask.io.hdf5 import fingerprint, is_hdf5, open_hdf5, opened_once
 
 GOOD = "boost_corr/S0006_short_a0000_f000012_r00001_results.hdf"
 
@@ -152,3 +152,71 @@ def test_fingerprint_tells_maps_apart(tmp_path: Path) -> None:
         for row in (0, 48):  # the same one chunk in two places, the others never written
             file.create_dataset(f"sparse/{row}", (64, 32), "u2", compression="lzf", chunks=(16, 32))[row : row + 16] = 5
         assert fingerprint(file["sparse/0"]) != fingerprint(file["sparse/48"])
+
+
+def test_a_file_is_opened_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path, other = (str(aps_file.write(tmp_path / name)) for name in ("a.hdf", "b.hdf"))
+    reads = aps_file.CountReads(monkeypatch)
+    with opened_once(path):
+        assert reads.paths == []
+        for _ in range(3):
+            with open_hdf5(path) as found:
+                assert found.scalar("entry/sample/qnw1_temperature") == 25
+        assert reads.paths == [path]
+        read_meta(other)
+        read_meta(other)
+        assert reads.paths == [path, other, other]
+    assert not found.find("")  # closed
+    read_g2(path)
+    assert reads.paths[3:] == [path]
+
+
+def test_a_file_opened_once_is_closed_after_an_error(tmp_path: Path) -> None:
+    path = str(aps_file.write(tmp_path / "a.hdf", {"out": h5py.ExternalLink("b.hdf", "/x")}))
+    with pytest.raises(FileRejected, match="is a link"), opened_once(path), open_hdf5(path) as found:
+        found.find("out")
+    assert not found.find("")  # closed
+    with opened_once(str(tmp_path / "none.hdf")), pytest.raises(FileRejected, match="there is no such file"):
+        read_g2(str(tmp_path / "none.hdf"))
+
+
+def test_values_are_read_as_h5py_reads_them(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    held: dict[str, np.ndarray] = {
+        f"{kind}{'x'.join(map(str, shape))}": (100 * rng.random(shape)).astype(kind)
+        for kind in ("<f4", ">f4", "<f8", ">f8", "<i2", ">i8", "i1", "u1", "?", "<f2")
+        for shape in ((), (1, 1), (0, 3), (3, 5), (2, 3, 4))
+    }
+    with h5py.File(tmp_path / "a.hdf", "w", userblock_size=512) as file:
+        for name, values in held.items():
+            file[f"plain/{name}"] = values
+            if values.size and values.ndim:
+                file.create_dataset(f"packed/{name}", data=values, compression="gzip", shuffle=True)
+            file.create_dataset(f"none/{name}", values.shape, values.dtype, fillvalue=3)
+        for name in ("enum", "zenum"):  # before and after plain numbers of the same size
+            file.create_dataset(name, data=[1, 0], dtype=h5py.enum_dtype({"no": 0, "yes": 1}, "i1"))
+        for name, encoding in (("a", "ascii"), ("b", "utf-8"), ("c", "ascii")):
+            text = "Å" if encoding == "utf-8" else "A"
+            file.create_dataset(f"text/{name}", data=[text], dtype=h5py.string_dtype(encoding))
+    with h5py.File(tmp_path / "a.hdf") as file, open_hdf5(str(tmp_path / "a.hdf")) as found:
+        names: list[str] = []
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        assert [found.texts(name) for name in names if name.startswith("text/")] == [["A"], ["Å"], ["A"]]
+        names = [name for name in names if not name.startswith("text/")]
+        assert len(names) > 100
+        for name in names:
+            values, expected = found.array(name), file[name][()]
+            assert values is not None
+            assert (values.dtype, values.shape) == (expected.dtype, np.shape(expected))
+            np.testing.assert_array_equal(values, expected)
+            stored = found.stored(name)
+            assert stored is not None
+            assert (stored.shape, stored.ndim, stored.size) == (file[name].shape, file[name].ndim, file[name].size)
+
+
+def test_values_elsewhere_are_refused_behind_a_user_block(tmp_path: Path) -> None:
+    (tmp_path / "raw.bin").write_bytes(bytes(24))
+    with h5py.File(tmp_path / "a.hdf", "w", userblock_size=512) as file:
+        file.create_dataset("x", (3,), "f8", external=[(str(tmp_path / "raw.bin"), 0, 24)])
+    with open_hdf5(str(tmp_path / "a.hdf")) as found, pytest.raises(FileRejected, match="in other files"):
+        found.array("x")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import aps_file
@@ -12,7 +13,7 @@ from dask.callbacks import Callback
 
 from xpcs_dask.errors import FileRejected
 from xpcs_dask.io.aps_nexus import read_g2, read_meta
-from xpcs_dask.io.lazy import curves, files_per_block, read_block, stored_curves
+from xpcs_dask.io.lazy import _token, curves, files_per_block, read_block, stored_curves
 from xpcs_dask.io.reader import FileInfo
 
 
@@ -99,3 +100,18 @@ def test_what_a_task_needs_is_small(infos: list[FileInfo]) -> None:
     stored = stored_curves(infos)
     assert len(pickle.dumps(stored[0])) < 500
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(stored))[2].read()[0], plain(infos, 0)[2])
+
+
+def test_the_name_tells_what_is_read(infos: list[FileInfo]) -> None:
+    stored = stored_curves(infos)
+    others = []
+    for changed in ({"path": "x"}, {"format": "x"}, {"entry": "x"}, {"content_hash": 5}):
+        other = stored.copy()
+        other[3] = replace(stored[3], **changed)
+        others.append(_token(other, (3, 13)))
+    names = [_token(stored, (3, 13)), _token(stored, (3, 14)), _token(stored[::-1], (3, 13)), *others]
+    assert len(set(names)) == len(names)
+    assert names[0] == _token(stored_curves(infos), (3, 13))
+    strange = stored.copy()
+    strange[0] = replace(stored[0], path="name\udcff.hdf")
+    assert _token(strange, (3, 13)) not in names

@@ -15,11 +15,13 @@ from conftest import CARRIED, carried, shared
 
 from xpcs_dask.errors import ConfigError, FileRejected, MismatchError, NoUsableInputError, XpcsError
 from xpcs_dask.io.open import open_g2
+from xpcs_dask.io.pack import pack
 from xpcs_dask.io.schema import SCALARS, VARIABLES
 
 PLAIN = "boost_corr/S0001_bright_a0000_f004096_r00001_results.hdf"
 Q_PHI = "boost_corr/S0002_qphi_a0000_f004096_r00001_results.hdf"
 SHORT = "boost_corr/S0006_short_a0000_f000012_r00001_results.hdf"
+WITH_G2 = "boost_corr/S0004_withG2_a0000_f002048_r00001_results.hdf"
 TWO_TIME = "boost_corr/S0005_twotime_a0000_f000200_r00001_twotime_results.hdf"
 
 
@@ -431,3 +433,22 @@ def test_error_kind(tmp_path: Path) -> None:
     assert data.error_kind.values.tolist() == ["quoted", "none"]
     np.testing.assert_array_equal(np.isnan(data.g2_err).all(["qbin", "delay"]), [False, True])
     assert dataset(carried(PLAIN)).error_kind.values.tolist() == ["quoted"]
+
+
+def test_a_stack_opens_like_its_files(tmp_path: Path) -> None:
+    files = dataset(carried(PLAIN))
+    stack = pack(carried(PLAIN), tmp_path / "stack.zarr")
+    opened = dataset(stack)
+    assert opened["g2"].chunks is not None
+    xr.testing.assert_identical(opened.compute(), files.compute())
+    assert type(dataset(stack, chunks=None)["g2"].data) is np.ndarray
+    assert list(open_g2(stack, on_mismatch="split").children) == ["group_0"]
+
+
+def test_arrays_come_beside_the_curves() -> None:
+    data = dataset(carried(WITH_G2), include=["temperature", "dynamic_map", "unnormalized_G2"])
+    assert {"g2", "g2_err", "dynamic_map", "unnormalized_G2"} == set(data.data_vars)
+    assert data["unnormalized_G2"].chunks is not None
+    assert data["dynamic_map"].max() == data.sizes["qbin"]
+    with pytest.raises(ConfigError, match=r"include: 'dynamic_map' cannot be read"):
+        xr.open_dataset(carried(WITH_G2), engine="xpcs", include=["dynamic_map"])

@@ -79,7 +79,7 @@ def test_one_bin(tmp_path: Path) -> None:
 def test_there_are_no_errors_to_fit_with(tmp_path: Path, data: xr.Dataset) -> None:
     opened = open_g2(write(tmp_path, data))
     assert opened.error_kind.values.tolist() == ["none"]
-    with pytest.raises(ConfigError, match="errors: the files hold no errors of g2; give errors='none'"):
+    with pytest.raises(ConfigError, match="errors: the files hold no errors of g2; give errors='auto'"):
         fit(opened, "single", errors="quoted")
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from xpcs_dask.errors import NoUsableInputError
+from xpcs_dask.io import sources
 from xpcs_dask.io.sources import list_files, natural_key
 
 ENDINGS = (".hdf", ".h5")
@@ -64,3 +66,20 @@ def test_duplicates(folder: Path) -> None:
     assert [Path(path).name for path in files] == ["r10.hdf", "R1.H5", "r9.hdf"]
     assert [error.path for error in rejected] == [str(folder / "r10.hdf"), str(folder / "s1.hdf")]
     assert rejected[1].reason == f"duplicated: it is the same file as {folder / 'r9.hdf'}; name it once"
+
+
+def test_files_are_resolved_as_the_system_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "real" / "a.hdf").touch()
+    (tmp_path / "real" / "b.hdf").symlink_to("../link/a.hdf")
+    (tmp_path / "c.hdf").symlink_to("real/b.hdf")
+    monkeypatch.chdir(tmp_path / "real")
+    names = ["a.hdf", "./a.hdf", "b.hdf", "../link/a.hdf", "../link/b.hdf", "../c.hdf", "/"]
+    names += [f"{tmp_path}/{name}" for name in ("real/a.hdf", "link/a.hdf", "link/../real/a.hdf", "c.hdf", "real/..")]
+    folders: dict[str, str] = {}
+    for name in names:
+        assert sources._resolved(name, folders) == os.path.realpath(name)
+    files, rejected = sources.list_files(names[:6], [".hdf"])
+    assert files == ["../c.hdf"]
+    assert len(rejected) == 5

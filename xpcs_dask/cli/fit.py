@@ -34,6 +34,9 @@ def fit(
     q_unit: Annotated[
         str, typer.Option(help="Unit of q in tables that do not: 1/angstrom, 1/nm or 1/m.", show_default=False)
     ] = "",
+    include: Annotated[
+        list[str] | None, typer.Option(help="Number of each file to keep, such as scan_number; may be given again.")
+    ] = None,
     detail: Annotated[str, typer.Option(help="core, or full with covariance and criteria.")] = "core",
     scheduler: Annotated[
         str, typer.Option(help="sync, threads[:N], processes[:N], local[:N] or tcp://HOST:PORT.")
@@ -75,6 +78,7 @@ def fit(
         entry=entry,
         delay_unit=delay_unit,
         q_unit=q_unit,
+        include=tuple(include or ()),
         overwrite=overwrite,
         progress=shown,
     )

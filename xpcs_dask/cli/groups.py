@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -14,15 +13,6 @@ if TYPE_CHECKING:
 def groups(found: Results, holding: str) -> list[xr.Dataset]:
     """Every group of `found` that has the variable or coordinate `holding`."""
     return [data for data in _by_path(found).values() if holding in data.variables]
-
-
-def together(found: Results, change: Callable[[list[xr.Dataset]], list[xr.Dataset]]) -> Results:
-    """Put all groups of `found` through `change` in one call; the structure stays."""
-    import xarray as xr
-
-    paths = _by_path(found)
-    changed = dict(zip(paths, change(list(paths.values())), strict=True))
-    return xr.DataTree.from_dict(changed) if isinstance(found, xr.DataTree) else changed["/"]
 
 
 def _by_path(found: Results) -> dict[str, xr.Dataset]:

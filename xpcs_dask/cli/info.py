@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xpcs_dask.cli.exits import one_line_errors
+from xpcs_dask.cli.groups import groups
+
+if TYPE_CHECKING:
+    from xpcs_dask.io.index import Answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,9 @@ def info(
         str, typer.Option(help="Unit of q in tables that do not: 1/angstrom, 1/nm or 1/m.", show_default=False)
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    progress: Annotated[
+        bool | None, typer.Option("--progress/--no-progress", help="Default: only on a terminal.", show_default=False)
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """List what each file holds, and which files cannot be fitted and why."""
@@ -55,7 +62,8 @@ def info(
     from xpcs_dask.io.reader import Told
 
     check_arguments(told=Told(entry, delay_unit, q_unit))
-    found = describe_files(paths, entry=entry, delay_unit=delay_unit, q_unit=q_unit)
+    shown = sys.stderr.isatty() if progress is None else progress
+    found = describe_files(paths, shown, entry=entry, delay_unit=delay_unit, q_unit=q_unit)
     if as_json:
         typer.echo(json.dumps({"files": [asdict(item) for item in found], "version": version("xpcs-dask")}))
     else:
@@ -64,44 +72,65 @@ def info(
         raise NoUsableInputError(f"none of {len(found)} files can be fitted; each reason is listed")
 
 
-def describe_files(paths: Sequence[str], **told: str) -> list[Description]:
+def describe_files(paths: Sequence[str], show_progress: bool = False, **told: str) -> list[Description]:
     """Look into every file that `paths` name; a file that cannot be read is listed with its reason.
 
     `told` is what files may not tell: ``entry``, ``delay_unit``, ``q_unit`` of `open_g2`.
     """
+    from xpcs_dask.cli.progress import opening
     from xpcs_dask.io.formats import suffixes
+    from xpcs_dask.io.index import Question, ask
+    from xpcs_dask.io.reader import Told
     from xpcs_dask.io.sources import list_files
+    from xpcs_dask.io.stack import stack_of
 
+    if (stack := stack_of(list(paths))) is not None:
+        return list(packed(stack))
     files, rejected = list_files(list(paths), suffixes())
-    return [describe(path, **told) for path in files] + [
+    with opening(show_progress) as advance:
+        answers = ask(files, Question(told=Told(**told)), progress=advance)
+    return [describe(path, answer) for path, answer in zip(files, answers, strict=True)] + [
         Description(file=bad.path, reason=bad.reason) for bad in rejected
     ]
 
 
-def describe(path: str, **told: str) -> Description:
-    """Describe one file, read as the user told; never raises for what is wrong with it."""
-    from xpcs_dask.errors import FileRejected, XpcsError
+def packed(stack: Path) -> Iterator[Description]:
+    """Describe the files that a stack holds."""
+    from xpcs_dask.io.stack import open_stack
+
+    for group in groups(open_stack(stack), "g2"):
+        q = group["q"].to_numpy()
+        for file in group["file"].to_numpy():
+            yield Description(
+                file=f"{stack}: {file}",
+                format="stack",
+                curves=group.sizes["qbin"],
+                delays=group.sizes["delay"],
+                q_range=None if math.isnan(q[0]) else (float(q.min()), float(q.max())),
+                holds=("multi-tau",),
+            )
+
+
+def describe(path: str, answer: Answer) -> Description:
+    """Describe one file from what it answered when it was asked; never raises for what is wrong with it."""
+    from xpcs_dask.errors import FileRejected
     from xpcs_dask.io.formats import identify
-    from xpcs_dask.io.open import open_g2
 
     name, holds = "", tuple[str, ...]()
     try:
-        name = identify(path)
+        name = identify(path) if isinstance(answer, FileRejected) else answer.format
         holds = contents(path) if name == "aps_nexus" else ("multi-tau",)
-        data = open_g2(
-            path, entry=told.get("entry", ""), delay_unit=told.get("delay_unit", ""), q_unit=told.get("q_unit", "")
-        )
-    except XpcsError as error:
-        reason = error.reason if isinstance(error, FileRejected) else str(error)
-        return Description(file=path, format=name, holds=holds, reason=reason)
-    q_range = (float(data["q"].min()), float(data["q"].max()))
-    frame_time, frames = (float(data[what].to_numpy()[0]) for what in ("frame_time", "frames"))
+    except FileRejected as error:
+        answer = error
+    if isinstance(answer, FileRejected):
+        return Description(file=path, format=name, holds=holds, reason=answer.reason)
+    frame_time, frames = answer.frame_time, answer.frames
     return Description(
         file=path,
         format=name,
-        curves=data["g2"].sizes["qbin"],
-        delays=data["g2"].sizes["delay"],
-        q_range=None if math.isnan(q_range[0]) else q_range,
+        curves=answer.shape[0],
+        delays=answer.shape[1],
+        q_range=None if math.isnan(answer.q[0]) else (float(answer.q.min()), float(answer.q.max())),
         frame_time=None if math.isnan(frame_time) else frame_time,
         frames=None if math.isnan(frames) else int(frames),
         holds=holds,

@@ -31,6 +31,7 @@ class Request:
     entry: str = ""
     delay_unit: str = ""
     q_unit: str = ""
+    include: tuple[str, ...] = ()
     overwrite: bool = False
     progress: bool = False
 
@@ -59,13 +60,23 @@ def run(request: Request) -> tuple[report.Report, bool]:
     NothingFitted
         If nothing was left; it carries the report.
     """
+    from xpcs_dask.cli import progress
     from xpcs_dask.io.open import open_g2
     from xpcs_dask.results import save
 
     begun = time.perf_counter()
     check(request)
     try:
-        data = open_g2(request.paths, chunks=request.chunks, on_error="skip", on_mismatch="split", **request.told)
+        with progress.opening(request.progress) as advance:
+            data = open_g2(
+                request.paths,
+                chunks=request.chunks,
+                on_error="skip",
+                on_mismatch="split",
+                include=request.include,
+                progress=advance,
+                **request.told,
+            )
     except NoUsableInputError as error:
         raise NothingFitted(str(error), reported(None, request, unusable(request), begun)) from error
     rejected = json.loads(data.attrs["rejected"])
@@ -105,7 +116,7 @@ def unusable(request: Request) -> list[dict[str, str]]:
     """All files with their reasons where none can be used: the error that says so names the first few only."""
     from xpcs_dask.cli.info import describe_files
 
-    found = describe_files(request.paths, **request.told)
+    found = describe_files(request.paths, False, **request.told)
     return [{"file": item.file, "reason": item.reason} for item in found if item.reason]
 
 
@@ -115,42 +126,62 @@ def check(request: Request) -> None:
     from xpcs_dask.fitting.models import resolve
     from xpcs_dask.io.open import check_arguments
     from xpcs_dask.io.reader import Told
+    from xpcs_dask.io.schema import SCALARS
 
     resolve(request.model).box(None, request.config.bounds, request.config.fixed)
     parse(request.scheduler)
-    check_arguments(told=Told(**request.told))
+    check_arguments(include=request.include, told=Told(**request.told), included=SCALARS)
     finished.check_place(request.output, request.overwrite)
 
 
 def computed(data: Results, request: Request) -> Results:
-    """Fit all curves where `request` says."""
+    """Fit all curves where `request` says. Records travel between processes once, and get their names here."""
+    import xarray as xr
+
     from xpcs_dask import api
     from xpcs_dask.cli import progress
     from xpcs_dask.cluster import connect
+    from xpcs_dask.results import PackedFits
 
-    fits = api.fit(data, request.model, config=request.config)
-    total = sum(group["status"].size for group in groups(fits, "status"))
+    packed = api.packed_fits(data, request.model, request.config)
+    fits = {"/": packed} if isinstance(packed, PackedFits) else packed
+    total = sum(fitted.records.size for fitted in fits.values())
     with connect(request.scheduler) as connection, progress.bar(total, request.progress) as advance:
-        return progress.compute(fits, connection, advance)
+        done = progress.compute(fits, connection, advance)
+    labelled = {path: fitted.labelled() for path, fitted in done.items()}
+    return labelled["/"] if isinstance(packed, PackedFits) else xr.DataTree.from_dict(labelled)
 
 
 def describe(request: Request, data: Results, rejected: list[dict[str, str]]) -> finished.Job:
     """All that decides the numbers: settings, files with size, time and content hash, versions and processor."""
     from xpcs_dask.fitting.layout import SCHEMA_VERSION
+    from xpcs_dask.io.stack import stack_of
     from xpcs_dask.results.provenance import fingerprint
 
     inputs = [{"file": item["file"], "rejected": item["reason"]} for item in rejected]
     for group in groups(data, "content_hash"):
         for path, content in zip(group["path"].to_numpy(), group["content_hash"].to_numpy(), strict=True):
             inputs.append({"file": str(path), "content": f"{int(content):016x}"})
+    stack = stack_of(request.paths)
+    if stack is not None:  # what the stack was packed from may be gone
+        inputs.append({"file": str(stack), **_state(stack / "zarr.json")})
     for item in inputs:
         item["file"] = os.path.realpath(item["file"])
-        if os.path.exists(item["file"]):
-            state = os.stat(item["file"])
-            item |= {"size": str(state.st_size), "modified": str(state.st_mtime_ns)}
+        if stack is None and os.path.exists(item["file"]):
+            item.update(_state(item["file"]))
     return {
         "schema_version": SCHEMA_VERSION,
         **fingerprint(),
-        "settings": {"model": request.model, **request.config.model_dump(mode="json"), **request.told},
+        "settings": {
+            "model": request.model,
+            **request.config.model_dump(mode="json"),
+            **request.told,
+            "include": list(request.include),
+        },
         "inputs": inputs,
     }
+
+
+def _state(path: str | Path) -> dict[str, str]:
+    state = os.stat(path)
+    return {"size": str(state.st_size), "modified": str(state.st_mtime_ns)}

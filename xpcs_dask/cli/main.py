@@ -8,9 +8,13 @@ from typing import Annotated
 
 import typer
 
+from xpcs_dask.cli.average import average
 from xpcs_dask.cli.demo import demo
+from xpcs_dask.cli.export import export
 from xpcs_dask.cli.fit import fit
 from xpcs_dask.cli.info import info
+from xpcs_dask.cli.pack import pack
+from xpcs_dask.cli.simulate import simulate
 
 app = typer.Typer(
     name="xpcs-dask",
@@ -21,6 +25,10 @@ app = typer.Typer(
 )
 app.command()(info)
 app.command()(fit)
+app.command()(average)
+app.command()(pack)
+app.command()(export)
+app.command()(simulate)
 app.command()(demo)
 
 

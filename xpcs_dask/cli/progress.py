@@ -4,58 +4,55 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-from xpcs_dask.cli.groups import groups, together
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from xpcs_dask.cli.groups import Results
     from xpcs_dask.cluster import Connection
+    from xpcs_dask.results import PackedFits
 
 Advance = Callable[[int], None]
 
 
-def compute(fits: Results, connection: Connection, advance: Advance) -> Results:
-    """Compute lazy `fits` where `connection` says; `advance` hears of every block that is done.
-
-    Blocks of ``status`` are counted: each stands for as many curves as it has elements.
-    """
+def compute(fits: Mapping[str, PackedFits], connection: Connection, advance: Advance) -> dict[str, PackedFits]:
+    """Compute `fits` where `connection` says; `advance` hears of every block of records that is done."""
     sizes = block_sizes(fits)
+    arrays = [fitted.arrays() for fitted in fits.values()]
     work = _on_cluster if connection.client is not None else _in_scheduler
-    return together(fits, lambda datasets: work(datasets, lambda key: advance(sizes.pop(key, 0))))
+    values = work(arrays, lambda key: advance(sizes.pop(key, 0)))
+    return {path: fitted.computed(found) for (path, fitted), found in zip(fits.items(), values, strict=True)}
 
 
-def _in_scheduler(datasets: list[xr.Dataset], finished: Callable[[Any], None]) -> list[xr.Dataset]:
+def _in_scheduler(arrays: list[xr.Dataset], finished: Callable[[Any], None]) -> list[xr.Dataset]:
     import dask
     from dask.callbacks import Callback
 
-    # Not DataTree.compute: there the only block of an array gets another name.
+    # Not compute: there the only block of an array gets another name.
     with Callback(posttask=lambda key, *_: finished(key)):
-        return list(dask.compute(*datasets))
+        blocks = dask.persist(*arrays)
+    return list(dask.compute(*blocks, scheduler="sync"))
 
 
-def _on_cluster(datasets: list[xr.Dataset], finished: Callable[[Any], None]) -> list[xr.Dataset]:
+def _on_cluster(arrays: list[xr.Dataset], finished: Callable[[Any], None]) -> list[xr.Dataset]:
     import dask
 
     from xpcs_dask.cluster import finished_keys
 
-    running = dask.persist(*datasets)
+    running = dask.persist(*arrays)
     for key in finished_keys(running):
         finished(key)
     return list(dask.compute(*running))
 
 
-def block_sizes(fits: Results) -> dict[Any, int]:
-    """Curves in each block of ``status``, by its key in the graph."""
+def block_sizes(fits: Mapping[str, PackedFits]) -> dict[Any, int]:
+    """Curves in each block of records, by its key in the graph."""
     sizes = {}
-    for data in groups(fits, "status"):
-        status = data["status"]
-        if status.chunks is not None:
-            grid = status.data
+    for fitted in fits.values():
+        if hasattr(fitted.records, "chunks"):
+            grid = fitted.records
             for key, block in zip(_flat(grid.__dask_keys__()), _shapes(grid.chunks), strict=True):
                 sizes[key] = math.prod(block)
     return sizes
@@ -94,3 +91,18 @@ def bar(total: int, show: bool) -> Iterator[Advance]:
     with Progress(*columns, console=Console(file=sys.stderr)) as progress:
         task = progress.add_task("fitting", total=total)
         yield lambda curves: progress.advance(task, curves)
+
+
+@contextmanager
+def opening(show: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Draw a progress bar of files that are opened on stderr, if `show`; gives what `open_g2` takes as ``progress``."""
+    if not show:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("opening"), BarColumn(), MofNCompleteColumn(), TextColumn("files"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr)) as progress:
+        task = progress.add_task("opening", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

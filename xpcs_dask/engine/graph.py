@@ -74,18 +74,23 @@ def map_curves(
         sizes = tuple(chunks[dim] for dim in operand.dims)
         array = operand.data.rechunk(sizes) if _is_lazy(operand.data) else da.from_array(operand.data, chunks=sizes)
         arguments += [array, tuple(index[dim] for dim in operand.dims)]
-    dims = first.dims if keep_core else first.dims[:-1]
-    # concatenate=None hands over the one block along `core` in a list: concatenating would copy it.
-    return da.blockwise(
-        call,
-        tuple(index[dim] for dim in dims),
+    # The result keeps `core` with length 1 until the end: Dask fuses no task that drops a dimension with those that
+    # read its input, and every block would travel through the scheduler.
+    full = da.blockwise(
+        call if keep_core else partial(_with_core, call),
+        tuple(index[dim] for dim in first.dims),
         *arguments,
-        token=name,
+        token=name if keep_core else f"{name}-block",
         dtype=np.dtype(dtype),
-        meta=np.empty((0,) * len(dims), dtype=dtype),
+        meta=np.empty((0,) * len(first.dims), dtype=dtype),
+        adjust_chunks=None if keep_core else {index[core]: 1},
         concatenate=None,
         align_arrays=False,
     )
+    if keep_core:
+        return full
+    meta = np.empty((0,) * (len(first.dims) - 1), dtype=dtype)
+    return da.map_blocks(_without_core, full, drop_axis=full.ndim - 1, dtype=full.dtype, meta=meta, token=name)
 
 
 def columns(packed: Any) -> dict[str, Any]:
@@ -143,6 +148,14 @@ def _on_block(function: Callable[..., Any], axes: tuple[tuple[int, ...] | None, 
     """Line the blocks of a task up and call its function; runs inside tasks."""
     left = iter(blocks)
     return function(*(None if new is None else np.expand_dims(_only(next(left)), new) for new in axes))
+
+
+def _with_core(call: Callable[..., Any], *blocks: Any) -> Any:
+    return call(*blocks)[..., np.newaxis]
+
+
+def _without_core(block: Any) -> Any:
+    return block[..., 0]
 
 
 def _only(block: Any) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xpcs_dask.config import Search
+from xpcs_dask.fitting.kernel.scales import BIWEIGHT_95, CAUCHY_95, MAD_TO_SIGMA
 from xpcs_dask.fitting.layout import Rung, Status
 from xpcs_dask.fitting.models import Floats
 from xpcs_dask.fitting.problem import Problem
@@ -19,7 +20,6 @@ from xpcs_dask.fitting.starts import around
 
 SAME = 1e-6
 """Two minima whose objectives differ by less than this share are one."""
-CAUCHY, BIWEIGHT, MAD = 2.385, 4.685, 1.4826
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +96,9 @@ def _solve_tukey(problem: Problem, starts: list[Floats], search: Search) -> Solu
 
     The scale is 1.4826 times the median absolute weighted residual. V. J. Yohai, Ann. Statist. 15, 642 (1987).
     """
-    first = solve(replace(problem, loss="cauchy", scale=CAUCHY), starts, search)
-    spread = MAD * float(np.median(np.abs(problem.residuals(first.theta))))
-    scale = BIWEIGHT * problem.scale * spread
+    first = solve(replace(problem, loss="cauchy", scale=CAUCHY_95), starts, search)
+    spread = MAD_TO_SIGMA * float(np.median(np.abs(problem.residuals(first.theta))))
+    scale = BIWEIGHT_95 * problem.scale * spread
     if first.status != Status.CONVERGED or not scale > 0:  # 0: more than half of the points lie on the curve
         return first
     tried = trf(replace(problem, scale=scale), first.theta)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import h5py
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpcs_dask.io.counting import nested_bins, pair_rate, schedule
-from xpcs_dask.io.hdf5 import ResultFile, fingerprint, is_hdf5, open_hdf5
+from xpcs_dask.io.hdf5 import ResultFile, Stored, fingerprint, is_hdf5, open_hdf5
 from xpcs_dask.io.reader import MOST_POINTS, NOTHING, Curves, FileInfo, Floats, Told, hash_curves
 from xpcs_dask.io.schema import APS, APS_SCALARS, DEGREES, PER_ANGSTROM
 
@@ -33,17 +34,17 @@ def read_meta(path: str, include: Collection[str] = (), told: Told = NOTHING) ->
     with open_hdf5(path) as file:
         frames_delay = _delays(file)
         g2 = _curves(file, APS.g2, frames_delay.size)
-        _stored(file, APS.g2_err, (frames_delay.size, len(g2)))
+        _stored(file, APS.g2_err, frames_delay.size, len(g2))
         q, phi = _bins(file, len(g2))
         stride, average = (_whole(file, name) for name in (APS.stride, APS.average))
         frame_time = file.scalar(APS.frame_time)
         if frame_time is None or not np.isfinite(frame_time) or frame_time <= 0:
             raise file.rejected(f"/{APS.frame_time} must be a positive number of seconds, found {frame_time}")
-        intensity = file.dataset(APS.intensity)
+        intensity = file.stored(APS.intensity)
         frames = float(intensity.shape[1]) if intensity is not None and intensity.ndim == 2 else np.nan
-        level, products = schedule(frames_delay, frames)
+        level, products = _schedule(frames_delay.tobytes(), frames)
         n_pixels, rate = _counting(file, len(q), average)
-        file_list = file.dataset(APS.file_list)
+        file_list = file.stored(APS.file_list)
         scalars = {name: file.scalar(APS_SCALARS[name]) for name in include if name in APS_SCALARS}
         return FileInfo(
             path=path,
@@ -67,10 +68,10 @@ def read_meta(path: str, include: Collection[str] = (), told: Told = NOTHING) ->
 
 
 def read_g2(path: str, entry: str = "") -> tuple[Curves, Curves]:
-    """g2 and its quoted error, each (qbin, delay) float32 as stored."""
+    """g2 and its quoted error, each (qbin, delay) float32 as stored; delays and order were checked by `read_meta`."""
     with open_hdf5(path) as file:
-        nt = _delays(file).size
-        return _curves(file, APS.g2, nt), _curves(file, APS.g2_err, nt)
+        g2 = _curves(file, APS.g2)
+        return g2, _curves(file, APS.g2_err, *g2.shape[::-1])
 
 
 def _delays(file: ResultFile) -> NDArray[np.int64]:
@@ -83,6 +84,8 @@ def _delays(file: ResultFile) -> NDArray[np.int64]:
 def _integers(file: ResultFile, name: str) -> NDArray[np.int64]:
     """Whole numbers, of whatever type and shape they are stored."""
     values = _needed(file, name)
+    if values.dtype == np.int64 and values.min() > -(2**62) and values.max() < 2**62:
+        return values
     whole = np.isfinite(values) & (np.abs(values) < 2**62)
     whole[whole] = values[whole] == np.round(values[whole])
     if not whole.all():
@@ -97,21 +100,20 @@ def _needed(file: ResultFile, name: str) -> NDArray[Any]:
     return values.ravel()
 
 
-def _curves(file: ResultFile, name: str, nt: int) -> Curves:
+def _curves(file: ResultFile, name: str, nt: int | None = None, nq: int | None = None) -> Curves:
     """(qbin, delay) from (delay, qbin)."""
-    return np.ascontiguousarray(_stored(file, name, (nt, None))[()].T, dtype=np.float32)
+    return np.ascontiguousarray(_stored(file, name, nt, nq).read().T, dtype=np.float32)
 
 
-def _stored(file: ResultFile, name: str, shape: tuple[int, int | None]) -> h5py.Dataset:
-    """Dataset of (delay, qbin) numbers; any number of bins where `shape` gives None."""
-    nt, nq = shape
-    stored = file.dataset(name)
+def _stored(file: ResultFile, name: str, nt: int | None, nq: int | None) -> Stored:
+    """Dataset of (delay, qbin) numbers; any number of either where None is given."""
+    stored = file.stored(name)
     if stored is None:
         raise file.rejected(f"/{name} is missing: the file is not complete; write or copy it again")
-    if stored.ndim != 2 or stored.shape[0] != nt or nq not in {None, stored.shape[1]}:
+    if stored.ndim != 2 or nt not in {None, stored.shape[0]} or nq not in {None, stored.shape[1]}:
         turned = stored.ndim == 2 and stored.shape[1] == nt and stored.shape[0] != nt
         raise file.rejected(
-            f"/{name} has shape {stored.shape} for {nt} delays{f' and {nq} q bins' if nq else ''}; "
+            f"/{name} has shape {stored.shape} for {nt or 'some'} delays{f' and {nq} q bins' if nq else ''}; "
             "(delay, q) is expected" + (": it is transposed" if turned else ""),
         )
     if stored.size > MOST_POINTS:
@@ -167,7 +169,7 @@ def _whole(file: ResultFile, name: str) -> int:
 def _counting(file: ResultFile, nq: int, average: int) -> tuple[Floats, Floats]:
     """Pixels of each bin and its expected coincidences; NaN where the file lacks what they follow from."""
     nothing = np.full(nq, np.nan)
-    dynamic, static = file.dataset(APS.dynamic_map), file.dataset(APS.static_map)
+    dynamic, static = file.stored(APS.dynamic_map), file.stored(APS.static_map)
     if dynamic is None:
         return nothing, nothing
     mean = file.array(APS.static_mean)
@@ -182,11 +184,11 @@ _seen_maps: dict[bytes, _Pixels] = {}
 """Counts by content of the two maps: files of a series share them, and megapixels take longer than all the rest."""
 
 
-def _bin_pixels(file: ResultFile, dynamic: h5py.Dataset, static: h5py.Dataset, ns: int, nq: int) -> _Pixels:
+def _bin_pixels(file: ResultFile, dynamic: Stored, static: Stored, ns: int, nq: int) -> _Pixels:
     """Pixels of each dynamic bin, and pixels and dynamic bin of each static one."""
     key = fingerprint(dynamic) + fingerprint(static) + f"{nq} {ns}".encode()
     if key not in _seen_maps:
-        inside, parts = np.asarray(dynamic[()]), np.asarray(static[()])
+        inside, parts = dynamic.read(), static.read()
         if not _are_labels(inside, nq):
             found = f"{inside.dtype} up to {inside.max()}" if inside.size else "nothing"
             raise file.rejected(f"/{APS.dynamic_map} must label pixels by the {nq} columns of g2, but holds {found}")
@@ -201,6 +203,12 @@ def _bin_pixels(file: ResultFile, dynamic: h5py.Dataset, static: h5py.Dataset, n
 def _are_labels(values: NDArray[Any], bins: int) -> bool:
     """Whether pixels are labelled from 1 to the number of bins, 0 where masked."""
     return values.dtype.kind in "iu" and values.size > 0 and values.min() >= 0 and values.max() == bins
+
+
+@lru_cache(maxsize=64)
+def _schedule(delay: bytes, frames: float) -> tuple[Floats, Floats]:
+    """`io.counting.schedule` of (delay,) int64; files of a series share it."""
+    return schedule(np.frombuffer(delay, np.int64), frames)
 
 
 def _start_time(file: ResultFile) -> datetime | None:

@@ -16,6 +16,7 @@ from xpcs_dask.io.formats import identify, suffixes
 from xpcs_dask.io.lazy import files_per_block, read_block, stored_curves
 from xpcs_dask.io.open import OnError, check_arguments, one_series, read_all
 from xpcs_dask.io.reader import Curves, Told
+from xpcs_dask.io.schema import SCALARS
 from xpcs_dask.io.series import Series, to_dataset
 from xpcs_dask.io.sources import Source
 
@@ -52,7 +53,7 @@ class XpcsBackend(BackendEntrypoint):
     ) -> xr.Dataset:
         """Open what `open_g2` opens, as one series; the arguments mean what they mean there."""
         told = Told(entry, delay_unit, q_unit)
-        check_arguments(include=include, on_error=on_error, told=told)
+        check_arguments(include=include, on_error=on_error, told=told, included=SCALARS)
         infos, notes = read_all(filename_or_obj, format, include, on_error, told)
         series = one_series(infos)
         nq, nt = series.longest.shape

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal, TypeAlias
 
 import xarray as xr
 
 from xpcs_dask.errors import ConfigError, FileRejected, MismatchError, NoUsableInputError
-from xpcs_dask.io.formats import check_told, identify, reader, suffixes
+from xpcs_dask.io.extras import ARRAYS, extras
+from xpcs_dask.io.formats import suffixes
+from xpcs_dask.io.index import Progress, Question, ask
 from xpcs_dask.io.lazy import curves
 from xpcs_dask.io.reader import NOTHING, FileInfo, Told
 from xpcs_dask.io.schema import SCALARS
 from xpcs_dask.io.series import Series, common, group, provenance, to_dataset
 from xpcs_dask.io.sources import Source, list_files
+from xpcs_dask.io.stack import open_stack, stack_of
 from xpcs_dask.io.units import OPTIONS, SHOWN, factor
 
 OnError: TypeAlias = Literal["raise", "skip"]
@@ -33,22 +36,27 @@ def open_g2(
     entry: str = "",
     delay_unit: str = "",
     q_unit: str = "",
+    progress: Progress | None = None,
 ) -> xr.Dataset | xr.DataTree:
     """Open result files as one Dataset of g2 curves over (file, qbin, delay).
 
     Each file is opened once, briefly, for everything but g2; g2 and its errors are read when they are computed, many
-    files in one task. A single file gives a `file` dimension of length 1.
+    files in one task. A single file gives a `file` dimension of length 1. Thousands of files are opened by several
+    processes, and what they tell is kept for the next time, in a folder that ``XPCS_DASK_CACHE`` names (``off``: not
+    kept; default: ``xpcs_dask/index`` in the user's cache).
 
     Parameters
     ----------
     source : path, glob or folder, or a list of these
-        Files are put in natural order of their paths. Of a folder, the files that end like result files are taken.
+        Files are put in natural order of their paths. Of a folder, the files that end like result files are taken. Or
+        one stack that `pack` or `average` wrote.
     format : str, optional
         Name of the format; found from the content of each file if not given.
     chunks : int, "auto" or None
         Files per block; "auto" makes blocks of about 8 MB in float64; None reads now, into NumPy arrays.
     include : sequence of str
-        Further numbers per file to read as coordinates (names in `io.schema.SCALARS`); NaN where a file lacks one.
+        Further numbers per file to read as coordinates (names in `io.schema.SCALARS`), NaN where a file lacks one, and
+        further arrays (names in `io.extras.ARRAYS`) as lazy variables; arrays that no file has are left out.
     on_mismatch : "raise" or "split"
         What to do if files differ in q-map, frame time or delay grid. Grids of which one is the start of the other are
         the same: the shorter is padded with NaN. "split" returns a DataTree with one group a q-map and delay grid.
@@ -61,6 +69,8 @@ def open_g2(
     delay_unit, q_unit : str
         Units of tables that do not state them, such as "ms" and "1/nm"; the Dataset has s and 1/angstrom. A file that
         states its units, or whose format does, is refused if it is told others.
+    progress : callable, optional
+        Called with the numbers of files that are opened and of all, some times a second.
 
     Returns
     -------
@@ -86,10 +96,14 @@ def open_g2(
     """
     told = Told(entry, delay_unit, q_unit)
     check_arguments(chunks, include, on_mismatch, on_error, told)
-    infos, notes = read_all(source, format, include, on_error, told)
+    if (stack := stack_of(source)) is not None:
+        return open_stack(stack, chunks, on_mismatch, include)
+    numbers, arrays = ([name for name in include if name in known] for known in (SCALARS, ARRAYS))
+    infos, notes = read_all(source, format, numbers, on_error, told, progress)
 
     def dataset(series: Series) -> xr.Dataset:
-        return to_dataset(series, *curves(series.infos, series.longest.shape, chunks), include)
+        found = to_dataset(series, *curves(series.infos, series.longest.shape, chunks), numbers)
+        return found.assign(extras(series.infos, arrays, chunks)) if arrays else found
 
     if on_mismatch == "split":
         groups = {f"group_{i}": dataset(series).assign_attrs(common(series)) for i, series in enumerate(group(infos))}
@@ -98,24 +112,22 @@ def open_g2(
 
 
 def read_all(
-    source: Source, format: str | None, include: Sequence[str], on_error: OnError, told: Told = NOTHING
+    source: Source,
+    format: str | None,
+    include: Sequence[str],
+    on_error: OnError,
+    told: Told = NOTHING,
+    progress: Progress | None = None,
 ) -> tuple[list[FileInfo], dict[str, str]]:
     """Ask the files of `source`, in natural order; return what they tell, and attributes that list the rejected."""
     sources = [os.fspath(item) for item in ([source] if isinstance(source, str | os.PathLike) else source)]
     files, rejected = list_files(sources, suffixes(format))
     if rejected and files and on_error == "raise":
         raise rejected[0]
-    infos: list[FileInfo] = []
-    # One after the other: HDF5 has one lock for all threads of a process, and threads were measured to be slower.
-    for path in files:
-        try:
-            name = format or identify(path)
-            check_told(path, name, told)
-            infos.append(reader(name).read_meta(path, {"temperature", *include}, told))
-        except FileRejected as error:
-            if on_error == "raise":
-                raise
-            rejected.append(error)
+    question = Question(format, Question.include | {*include}, told)
+    answers = ask(files, question, stop=on_error == "raise", progress=progress)
+    infos = [answer for answer in answers if isinstance(answer, FileInfo)]
+    rejected += [answer for answer in answers if isinstance(answer, FileRejected)]
     if not infos:
         raise NoUsableInputError(_nothing(sources, rejected))
     listed = json.dumps([{"file": error.path, "reason": error.reason} for error in rejected], ensure_ascii=False)
@@ -140,13 +152,14 @@ def check_arguments(
     on_mismatch: str = "raise",
     on_error: str = "raise",
     told: Told = NOTHING,
+    included: Collection[str] = (*SCALARS, *ARRAYS),
 ) -> None:
     """Raise `ConfigError` that names the argument and what it may be."""
     if not (chunks is None or chunks == "auto" or (isinstance(chunks, int) and chunks >= 1)):
         raise ConfigError(f"chunks: {chunks!r} is none of a number of files from 1, 'auto' and None")
-    if isinstance(include, str) or (strange := [name for name in include if name not in SCALARS]):
+    if isinstance(include, str) or (strange := [name for name in include if name not in included]):
         named = repr(include) if isinstance(include, str) else ", ".join(map(repr, strange))
-        raise ConfigError(f"include: {named} cannot be read; give a list of {', '.join(SCALARS)}")
+        raise ConfigError(f"include: {named} cannot be read; give a list of {', '.join(included)}")
     for name, value, known in (
         ("on_mismatch", on_mismatch, ("raise", "split")),
         ("on_error", on_error, ("raise", "skip")),

@@ -156,8 +156,11 @@ def hash_curves(g2: Curves) -> int:
     return int.from_bytes(hashlib.blake2b(shape + stored.tobytes(), digest_size=8).digest(), "little")
 
 
-def curve_ids(content_hash: int, labels: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """One uint64 a bin of a file, from its content and the bin's label alone (splitmix64, Steele et al. 2014)."""
+def curve_ids(content_hash: int | NDArray[np.uint64], labels: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """One uint64 a bin of a file, from its content and the bin's label alone (splitmix64, Steele et al. 2014).
+
+    Shapes broadcast: ``(file, 1)`` hashes and ``(file, qbin)`` labels give ``(file, qbin)``.
+    """
     z = np.full(labels.shape, content_hash, np.uint64) + labels.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

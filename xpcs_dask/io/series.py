@@ -45,19 +45,26 @@ class Series:
 
 
 def _same(a: Floats, b: Floats) -> bool:
-    return a.shape == b.shape and np.allclose(a, b, rtol=SAME, atol=0.0, equal_nan=True)
+    # Where there are thousands of q-maps nearly all pairs differ in the first number: that is asked first, and cheaply.
+    if a.shape != b.shape or abs(float(a[0]) - float(b[0])) > SAME * abs(float(b[0])):
+        return False
+    return a is b or np.allclose(a, b, rtol=SAME, atol=0.0, equal_nan=True)
 
 
 def group(infos: Sequence[FileInfo]) -> list[Series]:
     """Put files into series: each joins the first one that it belongs to."""
     found: list[Series] = []
+    joined: dict[tuple[bytes, ...], Series] = {}
     for info in infos:
-        for series in found:
-            if not series.difference(info):
-                series.add(info)
-                break
-        else:
+        key = tuple(part.tobytes() for part in (info.labels, info.q, info.phi, info.delay, np.array(info.frame_time)))
+        series = joined.get(key)
+        if series is None:
+            series = next((known for known in found if not known.difference(info)), None)
+        if series is None:
             found.append(Series([info], info))
+        else:
+            series.add(info)
+        joined[key] = series or found[-1]
     return found
 
 
@@ -66,21 +73,22 @@ def to_dataset(
 ) -> xr.Dataset:
     """Dataset of a series around its g2 and g2_err, arrays (file, qbin, delay) of any kind; the rest is in memory."""
     infos, longest = series.infos, series.longest
+    hashes = np.array([info.content_hash for info in infos], np.uint64)
     values: dict[str, Any] = {
         "file": _strings(info.name for info in infos),
         "path": _strings(info.path for info in infos),
         "error_kind": _strings(info.error_kind for info in infos),
-        "content_hash": np.array([info.content_hash for info in infos], np.uint64),
+        "content_hash": hashes,
         "start_time": _start_times(infos),
-        "qbin": longest.labels,
-        "q": longest.q,
-        "phi": longest.phi,
-        "delay": longest.delay,
-        "level": longest.level,
+        "qbin": longest.labels.copy(),  # files may share their arrays; whoever changes a Dataset changes that alone
+        "q": longest.q.copy(),
+        "phi": longest.phi.copy(),
+        "delay": longest.delay.copy(),
+        "level": longest.level.copy(),
         "n_products": np.stack([_padded(info.n_products, longest.delay.size) for info in infos]),
         "n_pixels": np.stack([info.n_pixels for info in infos]),
         "rate": np.stack([info.rate for info in infos]),
-        "curve_id": np.stack([curve_ids(info.content_hash, info.labels) for info in infos]),
+        "curve_id": curve_ids(hashes[:, None], np.stack([info.labels for info in infos])),
     }
     for name in ("size", "frames", "stride", "average", "frame_time", "runs"):
         values[name] = np.array([getattr(info, name) for info in infos])
@@ -130,6 +138,8 @@ def _strings(values: Any) -> np.ndarray[Any, Any]:
 
 def _padded(products: Floats, length: int) -> Floats:
     """Products up to the longest grid: none beyond the file's own end, unknown if they are unknown."""
+    if products.size == length:
+        return products
     return np.pad(products, (0, length - products.size), constant_values=np.nan if np.isnan(products).any() else 0.0)
 
 

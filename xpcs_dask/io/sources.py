@@ -48,13 +48,25 @@ def list_files(sources: Sequence[str], suffixes: Iterable[str]) -> tuple[list[st
         if not files:
             rejected.append(FileRejected(item, _why_nothing(os.path.expanduser(item), endings)))
     first: dict[str, str] = {}
+    folders: dict[str, str] = {}
     for path in sorted(found, key=natural_key):
-        resolved = os.path.realpath(path)
+        resolved = _resolved(path, folders)
         if resolved in first:
             rejected.append(FileRejected(path, f"duplicated: it is the same file as {first[resolved]}; name it once"))
         else:
             first[resolved] = path
     return list(first.values()), rejected
+
+
+def _resolved(path: str, folders: dict[str, str]) -> str:
+    """Return what `os.path.realpath` does; each folder is resolved once, and `folders` remembers it."""
+    above, name = os.path.split(path)
+    if name in {"", ".", ".."}:
+        return os.path.realpath(path)
+    if above not in folders:
+        folders[above] = os.path.realpath(above)
+    resolved = os.path.join(folders[above], name)
+    return os.path.realpath(resolved) if os.path.islink(resolved) else resolved
 
 
 def natural_key(text: str) -> tuple[list[tuple[int, int, str]], str]:

@@ -67,6 +67,14 @@ def double_set(n: int, seed: int = 0, m: int = 64) -> BenchSet:
     return _measure(rng, DOUBLE, x, truth, *DOUBLE_BOX)
 
 
+def with_outliers(data: BenchSet) -> BenchSet:
+    """Put five percent of the points 5 to 20 sigma off."""
+    rng = np.random.default_rng(1)
+    hit = rng.random(data.y.shape) < 0.05
+    jump = data.sigma * rng.uniform(5, 20, data.y.shape) * rng.choice([-1, 1], data.y.shape)
+    return data._replace(y=data.y + hit * jump)
+
+
 def _samples(rng: np.random.Generator, n: int) -> tuple[Floats, Floats, Floats, Floats]:
     """Contrast, relaxation time, stretch and baseline of n curves, `N_Q` of each sample."""
     n_samples = -(-n // N_Q)

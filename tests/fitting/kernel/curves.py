@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import least_squares
 
-from xpcs_dask.fitting.kernel.family import FAMILIES
+from xpcs_dask.fitting.kernel.family import FAMILIES, family_of
+from xpcs_dask.fitting.kernel.run import run_kernel
 from xpcs_dask.fitting.models import Model
 
 DELAYS = np.logspace(-5, 1, 64)
@@ -89,10 +90,34 @@ def scipy_best_on(x, model, y, sigma, lower, upper, starts=8, seed=0, loss="line
 
 
 def projected_gradient(model, y, sigma, theta, lower, upper):
-    """Largest cosine between residuals and a free column of the Jacobian; 0 at a minimum in the box."""
+    """Largest cosine between residuals and a free column of the Jacobian; 0 at a minimum in the box.
+
+    A column that is nothing but rounding (two components that are one: their fraction) has no direction.
+    """
     times = np.array([p.relaxation_time for p in model.parameters])
     r = (y - model.evaluate(DELAYS, *theta)) / sigma
     J = model.jacobian(DELAYS, *theta) * np.where(times, theta, 1) / sigma[:, None]
-    pull = J.T @ r / np.maximum(np.linalg.norm(J, axis=0) * np.linalg.norm(r), 1e-300)
+    size = np.linalg.norm(J, axis=0)
+    pull = J.T @ r / np.maximum(size * np.linalg.norm(r), 1e-300)
+    pull[size < 1e-15 * np.linalg.norm(y / sigma)] = 0
     blocked = (lower >= upper) | ((theta <= lower) & (pull < 0)) | ((theta >= upper) & (pull > 0))
     return np.abs(np.where(blocked, 0, pull)).max()
+
+
+def natural(z, family):
+    """Parameters of a family from those of its kernel."""
+    times = np.array([p.relaxation_time for p in FAMILIES[family].parameters])
+    return np.where(times, np.exp(np.where(times, z, 0)), z)
+
+
+def fit(family, y, sigma, loss="linear", scale=1.0):
+    """Fit a stack on the common delays with its compiled kernel."""
+    model = FAMILIES[family]
+    return run_kernel(family_of(model, *BOX[family]), DELAYS, y, 1 / sigma, loss, scale, None, thorough=False)
+
+
+def outliers(y, sigma, seed=0, share=0.1):
+    """Put a share of the points 5 to 20 sigma off."""
+    rng = np.random.default_rng(seed)
+    hit = rng.random(y.shape) < share
+    return y + hit * sigma * rng.uniform(5, 20, y.shape) * rng.choice([-1, 1], y.shape)

@@ -1,3 +1,4 @@
+import ast
 import os
 import stat
 import subprocess
@@ -32,6 +33,18 @@ def test_an_unwritable_home_falls_back_to_a_temporary_folder(tmp_path, monkeypat
     folder = compiled.cache_folder()
     assert folder.is_dir()
     assert str(folder).startswith(os.path.realpath("/tmp")) or "xpcs_dask-numba-" in folder.name
+
+
+def test_every_module_whose_values_are_compiled_in_counts():
+    here = Path(compiled.__file__).parent
+    used = set()
+    for path in here.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("xpcs_dask.fitting."):
+                used.add(node.module.removeprefix("xpcs_dask.fitting."))
+    outside = {name for name in used if not name.startswith("kernel")}
+    # models has types and the records that `family` reads when it runs, not when it is compiled
+    assert {f"{name}.py" for name in outside - {"models"}} <= set(compiled.BESIDE)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.fitting.kernel.curves import BOX, DELAYS, chi2, scipy_best, single_curves
-from xpcs_dask.fitting.kernel import single
+from xpcs_dask.fitting.kernel import run, single
 from xpcs_dask.fitting.kernel.family import family_of
 from xpcs_dask.fitting.kernel.run import run_kernel
 from xpcs_dask.fitting.models import SIMPLE, SINGLE
@@ -73,6 +73,17 @@ def test_noise_without_a_decay_still_ends_in_minima():
     assert found.converged.mean() >= 0.998
     best = np.array([scipy_best(SINGLE, a, np.full(64, 1e-3), LOWER, UPPER, starts=4)[0] for a in y[:25]])
     assert np.mean(found.chi2[:25] <= best * (1 + 1e-6)) >= 0.8  # many minima of noise; the flags say so
+
+
+def test_only_doubtful_curves_get_more_starts_and_they_pay(monkeypatch):
+    noise = 1 + 1e-3 * np.random.default_rng(4).normal(size=(200, 64))
+    _, clear, sigma = single_curves(50, seed=23, noise=(-3.5, -3))
+    many, one_is_enough = fit(noise, np.full(noise.shape, 1e3)), fit(clear, 1 / sigma)
+    monkeypatch.setattr(run, "FAST_STARTS", (1, 1))
+    one = fit(noise, np.full(noise.shape, 1e3))
+    assert np.all(many.chi2 <= one.chi2 * (1 + 1e-9))
+    assert np.mean(many.chi2 < one.chi2 * (1 - 1e-6)) > 0.1
+    np.testing.assert_array_equal(one_is_enough.evaluations, fit(clear, 1 / sigma).evaluations)
 
 
 def test_noise_free_curves_are_recovered():

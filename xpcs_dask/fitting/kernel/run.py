@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from xpcs_dask.fitting.kernel import refine, single
+from xpcs_dask.fitting.kernel.columns import SINGLE_SIZE
 from xpcs_dask.fitting.kernel.family import Family, KernelFit
+from xpcs_dask.fitting.kernel.losses import LOSSES
 from xpcs_dask.fitting.kernel.table import FAST_STARTS, NO_START, THOROUGH_STARTS, log_delays, start_table
 from xpcs_dask.fitting.models import Floats
 
@@ -31,7 +33,7 @@ def run_kernel(
     u = log_delays(x)
     z, evaluations = np.zeros((n, p)), np.zeros(n, dtype=np.int32)
     statistic, disagree = np.full(n, np.inf), np.zeros(n, dtype=np.bool_)
-    if p == refine.SINGLE_SIZE:
+    if p == SINGLE_SIZE:
         given = np.full((n, 2), NO_START)
         if start is not None:
             given[:] = np.where(np.isfinite(start[:, 1:3]), start[:, 1:3], NO_START)
@@ -48,7 +50,7 @@ def run_kernel(
         )
     chi2, covariance, n_used = np.full(n, np.nan), np.full((n, p, p), np.nan), np.zeros(n, dtype=np.int32)
     refine.refine_stack(
-        u, y, weight, lower, upper, refine.LOSSES[loss], loss_scale, z, chi2, covariance, n_used,
+        u, y, weight, lower, upper, LOSSES[loss], loss_scale, z, chi2, covariance, n_used,
         evaluations, code, refine.workspace(len(u), p),
     )  # fmt: skip
     return KernelFit(z, chi2, covariance, n_used, evaluations, code == single.CONVERGED, statistic, disagree)

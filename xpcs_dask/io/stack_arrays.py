@@ -1,0 +1,53 @@
+"""Arrays of a packed stack that tasks read where they run."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from xpcs_dask.errors import FileRejected
+
+
+def lazy(path: Path, name: str, variable: xr.DataArray, chunks: int | str) -> Any:
+    """Dask array of the array `name`; blocks as stored ("auto") or of so many entries of the first dimension."""
+    import dask.array as da
+    from dask.base import tokenize
+
+    stored = variable.encoding["chunks"]
+    sizes = stored if chunks == "auto" else (chunks, *variable.shape[1:])
+    source = StoredStack(str(path.absolute()), name, _state_of(path), variable.shape, variable.dtype)
+    token = tokenize(source.path, name, source.state, sizes)
+    return da.from_array(source, chunks=sizes, name=f"xpcs-stack-{token}", asarray=False, inline_array=True)
+
+
+class StoredStack:
+    """One array of a stack that tasks can slice; it is opened where it is read, once in each process."""
+
+    def __init__(self, path: str, name: str, state: tuple[int, int], shape: tuple[int, ...], dtype: Any) -> None:
+        self.path, self.name, self.state = path, name, state
+        self.shape, self.dtype, self.ndim = shape, dtype, len(shape)
+
+    def __getitem__(self, key: Any) -> Any:
+        if _state_of(Path(self.path)) != self.state:
+            raise FileRejected(self.path, "has been replaced since the stack was opened; open it again")
+        return _opened(self.path, self.name, self.state)[key]
+
+
+@lru_cache(maxsize=64)
+def _opened(path: str, name: str, state: tuple[int, int]) -> Any:
+    import zarr
+
+    return zarr.open_array(path, path=name, mode="r")
+
+
+def _state_of(path: Path) -> tuple[int, int]:
+    """When the root was written, and its size: another stack of the same name has another."""
+    try:
+        found = os.stat(path / "zarr.json")
+    except OSError as error:
+        raise FileRejected(str(path), f"the stack is not there any more ({error.strerror}); pack it again") from None
+    return found.st_mtime_ns, found.st_size

@@ -1,0 +1,1 @@
+"""On curves and their repeats: g2 again from the sums of every pixel, averages of repeated runs."""

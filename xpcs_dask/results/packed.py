@@ -1,0 +1,46 @@
+"""Fits before they get names: one record a curve, the only thing that need travel between processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import xarray as xr
+
+from xpcs_dask.engine.graph import columns
+from xpcs_dask.fitting.models import Model
+from xpcs_dask.results.label import label, label_points
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedFits:
+    """Fitted curves as records, NumPy or Dask, and all that names them."""
+
+    records: Any
+    """(...) of `fitting.layout.fit_dtype`."""
+    points: Any = None
+    """(..., delay) of `fitting.blocks.POINT`, if asked for."""
+    dims: Sequence[str]
+    """Of the points: those of the records, and delay."""
+    coords: Mapping[Any, xr.DataArray]
+    model: Model
+    attrs: Mapping[str, Any]
+
+    def labelled(self) -> xr.Dataset:
+        """Give every number its name; lazy if the records are."""
+        own = {name: coordinate for name, coordinate in self.coords.items() if "delay" not in coordinate.dims}
+        found = label(columns(self.records), self.dims[:-1], own, self.model, self.attrs)
+        if self.points is None:
+            return found
+        return found.assign(quality=label_points(columns(self.points), self.dims, self.coords)["quality"])
+
+    def arrays(self) -> xr.Dataset:
+        """Put what is still to be computed into one collection of Dask."""
+        found = {"records": (self.dims[:-1], self.records), "points": (self.dims, self.points)}
+        return xr.Dataset({name: pair for name, pair in found.items() if pair[1] is not None})
+
+    def computed(self, arrays: xr.Dataset) -> PackedFits:
+        """Take what `arrays` has become."""
+        points = arrays["points"].data if "points" in arrays else None
+        return replace(self, records=arrays["records"].data, points=points)
