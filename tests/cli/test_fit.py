@@ -420,12 +420,12 @@ import time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs with &
 from xpcs_dask import api
 from xpcs_dask.cli import main
-fit = api.fit
+packed_fits = api.packed_fits
 def slow(*args, **kwargs):
     print("begun", flush=True)
     time.sleep(60)
-    return fit(*args, **kwargs)
-api.fit = slow
+    return packed_fits(*args, **kwargs)
+api.packed_fits = slow
 main()
 """
 
