@@ -173,7 +173,7 @@ def _points(curves: xr.Dataset, config: FitConfig) -> Any:
     return map_curves(
         partial(sigma_block, delay=known(curves["delay"]).astype(np.float64), level=levels(curves), config=config),
         g2,
-        *others[:-1],
+        *others[:4],
         core="delay",
         dtype=POINT,
         name="quality",

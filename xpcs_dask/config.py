@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from xpcs_dask.errors import ConfigError
 
 Loss: TypeAlias = Literal["linear", "soft_l1", "huber", "cauchy", "arctan", "tukey"]
-Covariance: TypeAlias = Literal["auto", "wald", "scaled"]
+Covariance: TypeAlias = Literal["auto", "wald", "scaled", "hc3", "theory"]
 Search: TypeAlias = Literal["fast", "thorough"]
 ErrorChoice: TypeAlias = Literal["auto", "quoted", "smoothed", "none"]
 Range: TypeAlias = tuple[float, float]
@@ -32,7 +32,9 @@ class FitConfig(BaseModel):
     absolute_sigma: bool = True
     """Errors are taken as they are; False rescales the covariance by the reduced chi2."""
     covariance: Covariance = "auto"
-    """Which covariance becomes stderr; auto is wald for absolute errors and scaled for relative ones."""
+    """Which covariance becomes stderr (docs/errors.md). theory: correlated noise from the fitted decay and the counts,
+    hc3 where counts are not known; hc3: noise from the residuals; wald: errors as they are; scaled: errors up to a
+    factor. auto is theory with errors="auto", wald with quoted or smoothed errors, scaled with relative ones."""
     search: Search = "fast"
     """How many minima are looked for."""
     errors: ErrorChoice = "auto"

@@ -92,8 +92,8 @@ def _check_delays(delay: Any) -> None:
 def operands(data: xr.Dataset, config: FitConfig) -> tuple[Named, list[Named | None]]:
     """g2 and what else the block functions take, each with its dimensions in the order of g2.
 
-    The others are errors, numbers of products, coincidences per product (all runs together), pixels, and the length of
-    the run in s; None for what the data lack.
+    The others are errors, numbers of products, coincidences per product (all runs together), pixels, the length of the
+    run in s, counts per pixel and frame of one run, and its frames; None for what the data lack.
     """
     g2 = data["g2"].variable
     stored = data["g2_err"].variable if "g2_err" in data else None
@@ -102,7 +102,9 @@ def operands(data: xr.Dataset, config: FitConfig) -> tuple[Named, list[Named | N
         "n_products": data.variables.get("n_products"),
         "rate": _rate(data),
         "n_pixels": data.variables.get("n_pixels"),
-        "frames": _run(data),
+        "frame_time": _run(data),
+        "counts": _counts(data),
+        "frames": data.variables.get("frames"),
     }
     return _named(g2, g2.dims), [_optional(name, variable, g2.dims) for name, variable in found.items()]
 
@@ -127,6 +129,13 @@ def _rate(data: xr.Dataset) -> xr.Variable | None:
     if "rate" not in data.coords:
         return None
     return (data["rate"] * data["runs"] if "runs" in data.coords else data["rate"]).variable
+
+
+def _counts(data: xr.Dataset) -> xr.Variable | None:
+    """Mean counts per pixel and correlated frame: every pixel contributes their square to the rate."""
+    if "rate" not in data.coords or "n_pixels" not in data.coords:
+        return None
+    return ((data["rate"] / data["n_pixels"]) ** 0.5).variable
 
 
 def _run(data: xr.Dataset) -> xr.Variable | None:

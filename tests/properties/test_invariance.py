@@ -31,7 +31,8 @@ def spoiled() -> xr.Dataset:
     data["g2"][0, 1], data["g2"][1, 2, ::3] = np.nan, np.nan
     data["g2_err"][2, 0], data["g2_err"][1, 1, 5:9] = np.inf, 0.0
     counts = {"rate": (("file", "qbin"), np.geomspace(1e-3, 1e3, FILES * BINS).reshape(FILES, BINS))}
-    return data.assign_coords(level=("delay", np.zeros(DELAYS)), n_pixels=("qbin", np.full(BINS, 50.0)), **counts)
+    told = {"level": ("delay", np.zeros(DELAYS)), "n_pixels": ("qbin", np.full(BINS, 50.0)), "frame_time": 1e-4}
+    return data.assign_coords(frames=("file", np.full(FILES, 2e5)), **told, **counts)
 
 
 DATA = spoiled()

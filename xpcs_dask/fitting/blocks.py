@@ -25,7 +25,10 @@ from xpcs_dask.fitting.error_model import Counting, Errors, grid, model_errors
 from xpcs_dask.fitting.flags import slow
 from xpcs_dask.fitting.layout import fit_dtype
 from xpcs_dask.fitting.models import Floats, Model
+from xpcs_dask.fitting.sandwich import Noise, robust_errors
 from xpcs_dask.fitting.strategy import fit_stack
+from xpcs_dask.fitting.theory import lags
+from xpcs_dask.fitting.uncertainty import covariance_kind
 
 SLAB_POINTS = 131_072
 """Points fitted in one go: 1 MiB for each of g2 and its weights, 2,048 curves of 64 delays."""
@@ -38,6 +41,8 @@ def fit_block(
     rate: Any = None,
     pixels: Any = None,
     run: Any = None,
+    counts: Any = None,
+    frames: Any = None,
     *,
     delay: Floats,
     level: Floats | None = None,
@@ -61,6 +66,8 @@ def fit_block(
         Coincidences expected per product at level 0, all runs together; pixels of the bin. NaN or None where not known.
     run : array, broadcastable to (..., 1), optional
         Length of the run in s; without it, the last delay that has a value.
+    counts, frames : array, broadcastable to (..., 1), optional
+        Mean counts per pixel and correlated frame of one run, and its correlated frames.
     delay : array, shape (m,)
         In s, the same for all curves.
     level : array, shape (m,), optional
@@ -78,10 +85,17 @@ def fit_block(
     out = np.empty(g2.shape[:-1], dtype=fit_dtype(model, config.detail))
     rows = out.reshape(-1)
     with one_thread():
-        for part, (curves, *told, length) in _slabs(g2, err, products, rate, pixels, run):
+        for part, (curves, *told, length, light, record) in _slabs(
+            g2, err, products, rate, pixels, run, counts, frames
+        ):
             errors = _weigh(curves, told, delay, level, config)
             y = curves.astype(np.float64)
             fitted = fit_stack(delay, y, errors.weight, model, config, lower, upper, start)
+            if covariance_kind(config) in ("hc3", "theory") and config.loss == "linear":
+                noise = (
+                    _noise(y.shape, delay, level, told, light, record) if covariance_kind(config) == "theory" else None
+                )
+                robust_errors(fitted, delay, y, errors.weight, model, lower, upper, noise)
             fitted["flags"] |= errors.curves | slow(fitted, model, y, delay, length)
             for name in rows.dtype.names or ():
                 rows[name][part] = fitted[name]
@@ -132,6 +146,21 @@ def _weigh(g2: Any, told: list[Any], delay: Floats, level: Floats | None, config
     simple = quality.equal if config.errors == "none" else quality.quoted
     weight, points = simple(g2, err, products, config.min_products)
     return Errors(weight, points, np.zeros(n, np.uint32))
+
+
+def _noise(
+    shape: tuple[int, ...], delay: Floats, level: Floats | None, told: list[Any], counts: Any, frames: Any
+) -> Noise | None:
+    """Put together what is known of the noise of curves (n, m); None without counts or levels."""
+    found = lags(delay, level)
+    if found is None or counts is None or frames is None:
+        return None
+    n, m = shape
+    _, products, rate, _ = told
+    known = Counting.of(n, m, products, rate)
+    light, length = (np.broadcast_to(np.asarray(a, np.float64).reshape(-1), (n,)) for a in (counts, frames))
+    usable = np.isfinite(length) & np.isfinite(known.products).all(axis=1) & np.isfinite(known.rate)
+    return Noise(found, np.where(usable, light, np.nan), length, known.products, known.rate)
 
 
 def _slabs(g2: Any, *others: Any) -> Iterator[tuple[slice, list[Any]]]:

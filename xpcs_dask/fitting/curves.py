@@ -15,6 +15,7 @@ from xpcs_dask.errors import ConfigError
 from xpcs_dask.fitting.blocks import SLAB_POINTS, one_thread
 from xpcs_dask.fitting.layout import fit_dtype
 from xpcs_dask.fitting.models import Evaluate, Floats, Model, resolve, signature_of
+from xpcs_dask.fitting.sandwich import robust_errors
 from xpcs_dask.fitting.strategy import fit_stack
 
 
@@ -97,9 +98,9 @@ def fit_curves(
         else three-point differences.
     absolute_sigma : bool, default True
         Whether `sigma` is in the unit of `y`, or only relative.
-    covariance : {"auto", "wald", "scaled"}, default "auto"
-        Covariance behind `stderr`; auto is wald for absolute errors and scaled for relative ones. A robust loss always
-        has the sandwich of an M-estimator.
+    covariance : {"auto", "wald", "scaled", "hc3"}, default "auto"
+        Covariance behind `stderr`; auto is wald for absolute errors and scaled for relative ones; hc3 takes the errors
+        from the residuals, point by point. A robust loss always has the sandwich of an M-estimator.
     search : {"fast", "thorough"}, default "fast"
         How many minima are looked for.
     curve_id : array_like of int, optional
@@ -138,6 +139,10 @@ def fit_curves(
     grid = _abscissa(x, record, values.shape[-1])
     if sigma is None and covariance == "wald":
         raise ConfigError("covariance: 'wald' needs errors; without sigma= it can only be 'scaled' (or 'auto')")
+    if covariance == "theory":
+        raise ConfigError(
+            "covariance: 'theory' needs counts, which arrays do not tell; use `fit` on opened files, or 'hc3'"
+        )
     absolute = absolute_sigma and sigma is not None
     config = FitConfig.make(
         bounds=dict(bounds or {}),
@@ -147,6 +152,7 @@ def fit_curves(
         absolute_sigma=absolute,
         covariance=covariance,
         search=search,
+        errors="quoted",
         detail="full",
     )
     lower, upper = record.box(grid if np.ndim(grid) == 1 else None, config.bounds, config.fixed)
@@ -163,6 +169,8 @@ def fit_curves(
             weight = _weights(flat[part], None if error is None else error.reshape(flat.shape)[part])
             some = begin[part] if begin is not None and begin.ndim > 1 else begin
             packed[part] = fit_stack(grid, flat[part], weight, record, config, lower, upper, some)
+            if covariance == "hc3" and loss == "linear":
+                robust_errors(packed[part], grid, flat[part], weight, record, lower, upper, None)
     return unpack(packed.reshape(lead), record)
 
 

@@ -130,7 +130,7 @@ def slow(packed: NDArray[np.void], model: Model, y: Floats, delay: Floats, run: 
 
 def _poor(chi2: Floats, dof: NDArray[np.int32], config: FitConfig) -> NDArray[np.bool_]:
     """Curves whose chi2 is improbably large; only errors that are taken as they are can tell."""
-    if covariance_kind(config) != "wald" or not config.absolute_sigma or config.errors == "none":
+    if covariance_kind(config) == "scaled" or not config.absolute_sigma or config.errors == "none":
         return np.zeros(len(chi2), dtype=bool)
     from scipy.special import chdtrc
 

@@ -82,6 +82,8 @@ class Flag(IntFlag):
     """Fewer points used than twice the free parameters."""
     COUNTS_UNKNOWN = 32768
     """The format does not tell products or counts; the error model had the scatter of the curve to go by."""
+    DELAYS_ASSUMED_INDEPENDENT = 65536
+    """Standard errors are from the residuals as if delays were independent (HC3): too small in bright data."""
 
 
 def flag_names(value: int) -> list[str]:

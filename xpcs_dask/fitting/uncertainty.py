@@ -13,17 +13,19 @@ from xpcs_dask.fitting.losses import RHO
 from xpcs_dask.fitting.models import Floats
 from xpcs_dask.fitting.problem import Problem
 
-Kind: TypeAlias = Literal["wald", "scaled"]
+Kind: TypeAlias = Literal["wald", "scaled", "hc3", "theory"]
 
 PRESENCE = 1e-3
 """A parameter with a larger part in such a direction is not known."""
 
 
 def covariance_kind(config: FitConfig) -> Kind:
-    """Resolve ``covariance="auto"``: wald where errors are absolute, else scaled."""
+    """Resolve ``covariance="auto"``: theory with the error model, wald with other absolute errors, else scaled."""
     if config.covariance != "auto":
         return config.covariance
-    return "wald" if config.absolute_sigma and config.errors != "none" else "scaled"
+    if not config.absolute_sigma or config.errors == "none":
+        return "scaled"
+    return "theory" if config.errors == "auto" else "wald"
 
 
 def covariance(problem: Problem, theta: Floats, kind: Kind = "wald") -> Floats:
@@ -32,6 +34,8 @@ def covariance(problem: Problem, theta: Floats, kind: Kind = "wald") -> Floats:
     ``wald`` is :math:`(J^T W J)^{-1}` and trusts the errors; ``scaled`` multiplies it by chi2/dof. A robust loss has
     the sandwich :math:`A^{-1} B A^{-1} n/(n-p)` of an M-estimator, with :math:`A = \sum (\rho' + 2 z \rho'') J J^T` and
     :math:`B = \sum (\rho' r)^2 J J^T`, whichever kind is asked for: it takes the size of the errors from the residuals.
+
+    Other kinds are made from wald by `sandwich`.
 
     Held parameters have zeros. A free one that ended on its bound has NaN, and the others are conditional on it. So has
     one that takes part in a direction that the data do not determine.
