@@ -28,10 +28,10 @@ FRAMES, TAU = 4096, 41.0
 CELLS = [(pixels, counts) for counts in (2.0, 0.15, 0.01) for pixels in (12, 64, 1000)]
 
 
-def experiments(pixels: int, counts: float, number: int, seed: int = 0) -> xr.Dataset:
+def experiments(pixels: int, counts: float, number: int, seed: int = 0, modes: int = 4) -> xr.Dataset:
     """Independent runs of one bin of partially coherent speckle."""
     diffusion = 1.0 / (TAU * 1e-3 * 0.01**2)
-    return speckle(number, frames=FRAMES, diffusion=diffusion, pixels=pixels, counts=counts, seed=seed)
+    return speckle(number, frames=FRAMES, diffusion=diffusion, pixels=pixels, counts=counts, modes=modes, seed=seed)
 
 
 def speckle_cell(data: xr.Dataset) -> dict[str, Any]:
@@ -149,6 +149,18 @@ def signal(found: dict[str, Any]) -> Any:
     return found["fitted"] & ((found["flags"] & (Flag.NO_SIGNAL | Flag.WEAK | Flag.UNUSABLE)) == 0)
 
 
+def coverage(data: xr.Dataset, model: str) -> dict[str, float]:
+    """How often 1.96 standard errors of ln tau cover the truth, %, by kind of covariance."""
+    truth = np.log(data["true_value"].sel(parameter="tau").values)
+    found = {}
+    for kind in ("wald", "hc3", "theory"):
+        fits = xd.fit(data, model, covariance=kind)
+        value, error = (fits[name].sel(parameter="tau").values for name in ("value", "stderr"))
+        off = np.abs(np.log(value) - truth) * value / error
+        found[kind] = float(100 * np.mean(off[np.isfinite(off)] < 1.96))
+    return found
+
+
 def draw(path: Path, number: int = 200) -> None:
     """True, quoted and chosen sigma over the delay on simulated speckle, in three brightnesses."""
     from matplotlib.figure import Figure
@@ -178,7 +190,14 @@ def main() -> None:
     parser.add_argument("--noise", type=int, default=20_000)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path, help="draw only")
+    parser.add_argument("--coverage", action="store_true", help="standard errors of tau only")
     choice = parser.parse_args()
+    if choice.coverage:
+        for modes in (4, 1):
+            for pixels, counts, number in ((12, 2.0, 1000), (12, 0.15, 1000), (64, 2.0, 600), (64, 0.15, 600)):
+                data = experiments(pixels, counts, number, seed=23, modes=modes)
+                print(1 / modes, pixels, counts, {model: coverage(data, model) for model in ("simple", "single")})
+        return
     if choice.plot:
         draw(choice.plot)
         return

@@ -44,7 +44,9 @@ data = xpcs_dask.open_g2(sys.argv[1])
 wall = time.perf_counter() - begun
 own, workers = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 cpu = own.ru_utime + own.ru_stime + workers.ru_utime + workers.ru_stime
-print(json.dumps({"wall": wall, "cpu": cpu, "rss_mb": own.ru_maxrss / 1024, "worker_rss_mb": workers.ru_maxrss / 1024,
+with open("/proc/self/status") as status:  # ru_maxrss would count the process that started this one
+    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+print(json.dumps({"wall": wall, "cpu": cpu, "rss_mb": peak / 1024, "worker_rss_mb": workers.ru_maxrss / 1024,
                   "files": data.sizes["file"]}))
 """
 

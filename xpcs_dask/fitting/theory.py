@@ -48,8 +48,8 @@ class Lags:
     apart: NDArray[np.int32]
     """(m, m) which lag ``j + k`` is."""
     table: tuple[Any, ...]
-    """Logarithms of times, in the unit of the delays, at which the decay is taken, with weights in frames: see
-    `fitting.kernel.sandwich`."""
+    """Logarithms of times, in the unit of the delays, at which the decay is taken (lags, nodes of the integral, these
+    beyond each of `TIMES`, both sides of the overlap, within a channel); how many; weights in frames."""
 
 
 def lags(delay: Any, level: Any) -> Lags | None:
@@ -81,13 +81,15 @@ def _lags(delays: bytes, levels: bytes) -> Lags:
     at = np.clip(np.searchsorted(times, lag) - 1, 0, TIMES - 3)
     share = np.log(lag / times[at]) / np.log(times[at + 1] / times[at])
     inside, inside_weight = _log_nodes(EARLY, 1.0, INSIDE)
+    log_time = [
+        np.log(step * time).ravel()
+        for time in (lag, node, node + all_times[:, None], back, np.maximum(all_times[:, None] - back, 1e-12),
+                     widths[:, None] * inside)
+    ]  # fmt: skip
+    sizes = (lag.size, NODES, TIMES, HALVES, INSIDE)
+    half_weights = np.ascontiguousarray(0.5 * all_times[:, None] * half_weight)
     table = (
-        np.log(step * lag), np.log(step * node), node_weight,
-        np.log(step * (node + all_times[:, None])).ravel(),
-        np.log(step * back).ravel(), np.log(step * np.maximum(all_times[:, None] - back, 1e-12)).ravel(),
-        np.ascontiguousarray(0.5 * all_times[:, None] * half_weight),
-        at + 1, share,
-        np.log(step * widths[:, None] * inside).ravel(), 2.0 * (1.0 - inside) * inside_weight,
+        np.concatenate(log_time), sizes, node_weight, half_weights, at + 1, share, 2.0 * (1.0 - inside) * inside_weight
     )  # fmt: skip
     return Lags(
         np.exp2(level), number.astype(np.int64), place[: m * m].reshape(m, m).astype(np.int32),
@@ -110,7 +112,6 @@ def _log_nodes(first: float, last: float, number: int) -> tuple[Floats, Floats]:
 
 
 def workspace(found: Lags) -> tuple[Floats, ...]:
-    """Arrays that one curve's overlap integrals need."""
-    lag, node, _, far, back, ahead, half_weight, _, _, inside, _ = found.table
-    sizes = (lag.size, lag.size, node.size, far.size, back.size, ahead.size, len(half_weight), inside.size)
-    return (*(np.empty(size) for size in sizes), np.empty(inside.size // INSIDE))
+    """Arrays that one curve's overlap integrals need: decay at all times, overlaps at lags and times, channel means."""
+    log_time, sizes = found.table[:2]
+    return np.empty(log_time.size), np.empty(sizes[0]), np.empty(TIMES), np.empty(int(found.level.max()) + 1)

@@ -40,34 +40,45 @@ def _dot(a, b):
 
 
 @careful
-def _overlaps(z, table, space):
-    """Fill decay and overlap integral at every lag, and the mean decay over one channel; returns the integral of it."""
-    lag, node, node_weight, far, back, ahead, half_weight, place, share, inside, inside_weight = table
-    e_lag, s_lag, e_node, e_far, e_back, e_ahead, s_time, e_inside, mean_inside = space
-    decay(lag, z, e_lag)
-    decay(node, z, e_node)
-    decay(far, z, e_far)
-    decay(back, z, e_back)
-    decay(ahead, z, e_ahead)
-    decay(inside, z, e_inside)
-    nodes, halves = node.size, half_weight.shape[1]
-    for i in range(e_node.size):
+def overlaps(z, table, space):
+    """Fill decay and overlap integral at every lag, and the mean decay over one channel; returns the integral of it.
+
+    `table` and `space` are those of `fitting.theory`: one array of times, cut where the sizes say.
+    """
+    log_time, sizes, node_weight, half_weight, place, share, inside_weight = table
+    e, s_lag, s_time, mean_inside = space
+    decay(log_time, z, e)
+    lags, nodes, times, halves, inside = sizes
+    first = lags + nodes
+    e_node = e[lags:first]
+    for i in range(nodes):
         e_node[i] *= node_weight[i]
-    for i in range(half_weight.shape[0]):
-        for j in range(halves):
-            e_back[i * halves + j] *= half_weight[i, j]
-        tail = _dot(e_node, e_far[i * nodes : (i + 1) * nodes])
-        head = _dot(e_back[i * halves : (i + 1) * halves], e_ahead[i * halves : (i + 1) * halves])
-        s_time[i] = 2.0 * (tail + head)
-    for i in range(lag.size):
+    far, back = first, first + times * nodes
+    ahead = back + times * halves
+    for i in range(times):
+        tail = _dot(e_node, e[far + i * nodes : far + (i + 1) * nodes])
+        nearer, further = (
+            e[back + i * halves : back + (i + 1) * halves],
+            e[ahead + i * halves : ahead + (i + 1) * halves],
+        )
+        s_time[i] = 2.0 * (tail + _dot3(half_weight[i], nearer, further))
+    for i in range(lags):
         k = place[i]
         s_lag[i] = s_time[k] + share[i] * (s_time[k + 1] - s_time[k])
-    parts = inside_weight.size
+    within = ahead + times * halves
     for i in range(mean_inside.size):
-        mean_inside[i] = _dot(inside_weight, e_inside[i * parts : (i + 1) * parts])
+        mean_inside[i] = _dot(inside_weight, e[within + i * inside : within + (i + 1) * inside])
     total = 0.0
-    for i in range(e_node.size):
+    for i in range(nodes):
         total += e_node[i]
+    return total
+
+
+@compiled
+def _dot3(a, b, c):
+    total = 0.0
+    for i in range(a.size):
+        total += a[i] * b[i] * c[i]
     return total
 
 
@@ -136,9 +147,9 @@ def robust_covariances(u, y, weight, lower, upper, z, counts, frames, share, len
         kind[i] = FAILED
         factor = 1.0
         if counts[i] > 0.0 and z[i, 0] > 0.0:
-            integral = _overlaps(z[i], table, space)
-            e_lag, s_lag, mean = space[0], space[1], space[8]
-            s_zero = space[6][0]
+            integral = overlaps(z[i], table, space)
+            e_lag, s_lag, mean = space[0], space[1], space[3]
+            s_zero = space[2][0]
             if _theory_meat(
                 J, w, z[i, 0], counts[i], length[i], width, near, apart, level, e_lag, s_lag, s_zero, mean, p, row,
                 use, M,
