@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import xarray as xr
 
 from xpcs_dask.errors import ConfigError, FileRejected, OutputExistsError
 from xpcs_dask.fitting.layout import SCHEMA_VERSION
+from xpcs_dask.results.atomic import whole
 from xpcs_dask.results.label import plain_text
 
 MIGRATIONS: dict[int, Callable[[xr.Dataset], xr.Dataset]] = {}
@@ -61,16 +60,11 @@ def save(results: xr.Dataset | xr.DataTree, path: str | os.PathLike[str], *, ove
     nodes = results.subtree if isinstance(results, xr.DataTree) else [xr.DataTree(results)]
     tree = xr.DataTree.from_dict({node.path: _storable(node.to_dataset(inherit=False), netcdf) for node in nodes})
     tree.attrs.setdefault("schema_version", SCHEMA_VERSION)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = _beside(path, "partial")
-    try:
+    with whole(path) as unfinished:
         if netcdf:
             tree.to_netcdf(unfinished, engine="h5netcdf")
         else:
             tree.to_zarr(unfinished, zarr_format=3, consolidated=False)
-        _put(unfinished, path)
-    finally:
-        _remove(unfinished)
     return path
 
 
@@ -198,25 +192,3 @@ def _first_attrs(results: xr.Dataset | xr.DataTree) -> dict[Any, Any]:
     if isinstance(results, xr.Dataset):
         return results.attrs
     return next((node.attrs for node in results.subtree if "model" in node.attrs), {})
-
-
-def _beside(path: Path, what: str) -> Path:
-    return path.with_name(f".{path.name}.{uuid4().hex[:8]}.{what}")
-
-
-def _put(finished: Path, path: Path) -> None:
-    """Rename into place; what was there is moved away first and deleted last (a folder cannot replace a folder)."""
-    if finished.is_dir() and path.exists():
-        old = _beside(path, "old")
-        path.rename(old)
-        finished.rename(path)
-        _remove(old)
-    else:
-        finished.replace(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

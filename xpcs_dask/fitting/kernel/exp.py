@@ -39,13 +39,24 @@ def _number(_context: Any, _x: Any) -> Any:
 
 
 @rounding
-def vexp(x):
-    """Exponential of x."""
+def _reduced(x):
+    """Whole number k (as the bits of a number), and r with x = k ln 2 + r, |r| <= ln 2 / 2."""
     x = min(max(x, -708.0), 709.0)
     t = x * LOG2_E + MAGIC
     k = t - MAGIC
     r = x - k * LN2_HIGH
-    r = r - k * LN2_LOW
+    return _bits(t), r - k * LN2_LOW
+
+
+@rounding
+def _times_power_of_two(p, k):
+    return _number(_bits(p) + (k << np.int64(52)))
+
+
+@rounding
+def vexp(x):
+    """Exponential of x."""
+    k, r = _reduced(x)
     p = 1.0 / 39916800
     p = p * r + 1.0 / 3628800
     p = p * r + 1.0 / 362880
@@ -58,17 +69,13 @@ def vexp(x):
     p = p * r + 0.5
     p = p * r + 1.0
     p = p * r + 1.0
-    return _number(_bits(p) + (_bits(t) << np.int64(52)))
+    return _times_power_of_two(p, k)
 
 
 @rounding
 def near_exp(x):
     """Exponential of x to 3e-10: enough on the way to a minimum that exact passes then confirm."""
-    x = min(max(x, -708.0), 709.0)
-    t = x * LOG2_E + MAGIC
-    k = t - MAGIC
-    r = x - k * LN2_HIGH
-    r = r - k * LN2_LOW
+    k, r = _reduced(x)
     p = 1.0 / 40320
     p = p * r + 1.0 / 5040
     p = p * r + 1.0 / 720
@@ -78,7 +85,7 @@ def near_exp(x):
     p = p * r + 0.5
     p = p * r + 1.0
     p = p * r + 1.0
-    return _number(_bits(p) + (_bits(t) << np.int64(52)))
+    return _times_power_of_two(p, k)
 
 
 @rounding
