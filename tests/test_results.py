@@ -22,7 +22,7 @@ from xpcs_dask.errors import ConfigError, FileRejected, OutputExistsError
 from xpcs_dask.fitting.layout import SCHEMA_VERSION, Flag, Rung, Status, fit_dtype
 from xpcs_dask.fitting.models import MODELS
 from xpcs_dask.fitting.quality import PointFlag
-from xpcs_dask.results import MIGRATIONS, covariance_matrix, open_results, save, store, summary
+from xpcs_dask.results import MIGRATIONS, atomic, covariance_matrix, open_results, save, summary
 
 FORMATS = ["zarr", "nc"]
 CODES = {"status": Status, "rung": Rung, "flags": Flag, "quality": PointFlag}
@@ -123,7 +123,7 @@ def test_provenance(results):
     np.testing.assert_allclose(json.loads(attrs["bounds"])["tau"], [1e-5, 100.0])
     assert json.loads(attrs["versions"])["numpy"] == np.__version__
     assert json.loads(attrs["versions"])["xpcs-dask"] == version("xpcs-dask")
-    assert (attrs["covariance_kind"], attrs["cpu"] != "") == ("wald", True)
+    assert (attrs["covariance_kind"], attrs["cpu"] != "") == ("theory", True)
     assert (attrs["source_format"], attrs["rejected"]) == ("aps_nexus", "[]")
     assert "other" not in attrs
 
@@ -286,7 +286,7 @@ def test_an_interrupted_write_leaves_what_was_there(results, lazy, tmp_path, for
 
 def test_a_store_appears_only_when_it_is_complete(results, tmp_path, monkeypatch):
     seen = []
-    place = store._put
+    place = atomic._put
 
     def spy(finished, path):
         seen.append((path.exists(), finished.parent == path.parent, open_complete(finished)))
@@ -295,7 +295,7 @@ def test_a_store_appears_only_when_it_is_complete(results, tmp_path, monkeypatch
     def open_complete(folder):
         return set(zarr.open_group(folder, mode="r").array_keys()) == set(results.variables)
 
-    monkeypatch.setattr(store, "_put", spy)
+    monkeypatch.setattr(atomic, "_put", spy)
     save(results, tmp_path / "fits.zarr")
     assert seen == [(False, True, True)]
 
