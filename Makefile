@@ -18,10 +18,10 @@ demo: $(STAMP)
 	$(BIN)/xpcs-dask demo -o demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not cluster and not benchmark_table" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not slow and not cluster" $(PYTEST_ARGS)
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -m "(slow or cluster) and not benchmark_table" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "slow or cluster" $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
