@@ -151,8 +151,10 @@ def test_errors_are_those_of_repeats(loss):
     np.testing.assert_allclose(fit.value.mean(axis=0), [2.0, 0.8], atol=5 * spread.max() / np.sqrt(150))
 
 
-def test_auto_is_wald_for_absolute_errors_only():
-    assert covariance_kind(FitConfig()) == "wald"
+def test_auto_goes_by_the_errors():
+    assert covariance_kind(FitConfig()) == "theory"
+    assert covariance_kind(FitConfig(errors="quoted")) == "wald"
+    assert covariance_kind(FitConfig(errors="smoothed")) == "wald"
     assert covariance_kind(FitConfig(absolute_sigma=False)) == "scaled"
     assert covariance_kind(FitConfig(errors="none")) == "scaled"
     assert covariance_kind(FitConfig(covariance="scaled")) == "scaled"
