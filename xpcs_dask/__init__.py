@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from xpcs_dask.io.open import open_g2
     from xpcs_dask.io.pack import pack
     from xpcs_dask.physics.average import average, rejections
+    from xpcs_dask.physics.dispersion import dispersion
+    from xpcs_dask.physics.joint import joint
     from xpcs_dask.physics.regroup import regroup
     from xpcs_dask.results import open_results, save
 
@@ -37,10 +39,12 @@ __all__ = [
     "Status",
     "__version__",
     "average",
+    "dispersion",
     "export",
     "fit",
     "fit_curves",
     "flag_names",
+    "joint",
     "open_arrays",
     "open_g2",
     "open_results",
@@ -61,10 +65,12 @@ _HOME = {
     "Rung": "xpcs_dask.fitting.layout",
     "Status": "xpcs_dask.fitting.layout",
     "average": "xpcs_dask.physics.average",
+    "dispersion": "xpcs_dask.physics.dispersion",
     "export": "xpcs_dask.io.export",
     "fit": "xpcs_dask.api",
     "fit_curves": "xpcs_dask.fitting.curves",
     "flag_names": "xpcs_dask.fitting.layout",
+    "joint": "xpcs_dask.physics.joint",
     "open_arrays": "xpcs_dask.io.extras",
     "open_g2": "xpcs_dask.io.open",
     "open_results": "xpcs_dask.results",

@@ -10,6 +10,7 @@ import typer
 
 from xpcs_dask.cli.average import average
 from xpcs_dask.cli.demo import demo
+from xpcs_dask.cli.dispersion import dispersion
 from xpcs_dask.cli.export import export
 from xpcs_dask.cli.fit import fit
 from xpcs_dask.cli.info import info
@@ -28,6 +29,7 @@ app.command()(fit)
 app.command()(average)
 app.command()(pack)
 app.command()(export)
+app.command()(dispersion)
 app.command()(simulate)
 app.command()(demo)
 
