@@ -128,6 +128,20 @@ def test_provenance(results):
     assert "other" not in attrs
 
 
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({}, "theory"),
+        ({"errors": "quoted"}, "wald"),
+        ({"errors": "none"}, "scaled"),
+        ({"covariance": "hc3"}, "hc3"),
+        ({"loss": "soft_l1"}, "m_estimator"),
+    ],
+)
+def test_provenance_names_the_covariance_that_was_made(data, settings, kind):
+    assert xd.fit(data.isel(file=[0], qbin=[0]), "simple", **settings).attrs["covariance_kind"] == kind
+
+
 def test_bounds_in_the_provenance_are_json_everybody_reads(data):
     attrs = xd.fit(data, bounds={"contrast": (0.0, np.inf)}, fixed={"baseline": 1.0}).attrs
     assert json.loads(attrs["bounds"])["contrast"] == [0.0, None]

@@ -13,12 +13,12 @@ import xarray as xr
 from xpcs_dask.config import FitConfig
 from xpcs_dask.engine.graph import columns, map_curves
 from xpcs_dask.errors import NoUsableInputError
-from xpcs_dask.fitting.blocks import POINT, fit_block, sigma_block
+from xpcs_dask.fitting.blocks import fit_block
 from xpcs_dask.fitting.curves import check_output
 from xpcs_dask.fitting.layout import fit_dtype
 from xpcs_dask.fitting.models import Evaluate, Model, resolve
 from xpcs_dask.io.open import open_g2
-from xpcs_dask.prepare import known, levels, operands, prepare, select
+from xpcs_dask.prepare import known, levels, operands, points, prepare, select
 from xpcs_dask.results import PackedFits, label_points, open_results, provenance, save
 
 __all__ = ["fit", "open_g2", "open_results", "quality", "save", "select"]
@@ -136,7 +136,7 @@ def _packed(curves: xr.Dataset, config: FitConfig, record: Model) -> PackedFits:
     dims = [str(dim) for dim in curves["g2"].dims]
     return PackedFits(
         records=records,
-        points=_points(curves, config) if config.detail == "full" else None,
+        points=points(curves, config) if config.detail == "full" else None,
         dims=dims,
         coords=_coords(curves, dims),
         model=record,
@@ -164,21 +164,7 @@ def quality(
 
 def _labelled_points(curves: xr.Dataset, config: FitConfig) -> xr.Dataset:
     dims = [str(dim) for dim in curves["g2"].dims]
-    return label_points(columns(_points(curves, config)), dims, _coords(curves, dims))
-
-
-def _points(curves: xr.Dataset, config: FitConfig) -> Any:
-    """Errors and flags of all points: an array of `POINT`."""
-    g2, others = operands(curves, config)
-    return map_curves(
-        partial(sigma_block, delay=known(curves["delay"]).astype(np.float64), level=levels(curves), config=config),
-        g2,
-        *others[:4],
-        core="delay",
-        dtype=POINT,
-        name="quality",
-        keep_core=True,
-    )
+    return label_points(columns(points(curves, config)), dims, _coords(curves, dims))
 
 
 def _each_group(tree: xr.DataTree, verb: Callable[[xr.Dataset], T]) -> dict[str, T]:

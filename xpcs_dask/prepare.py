@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from xpcs_dask.config import FitConfig, Range
-from xpcs_dask.engine.graph import Named
+from xpcs_dask.engine.graph import Named, map_curves
 from xpcs_dask.errors import ConfigError, NoUsableInputError
+from xpcs_dask.fitting.blocks import POINT, sigma_block
 
 
 def prepare(data: Any, sigma: Any, config: FitConfig) -> tuple[xr.Dataset, FitConfig]:
@@ -107,6 +109,21 @@ def operands(data: xr.Dataset, config: FitConfig) -> tuple[Named, list[Named | N
         "frames": data.variables.get("frames"),
     }
     return _named(g2, g2.dims), [_optional(name, variable, g2.dims) for name, variable in found.items()]
+
+
+def points(data: xr.Dataset, config: FitConfig) -> Any:
+    """Errors that weigh the points and what is wrong with these: (..., delay) of `fitting.blocks.POINT`, lazy as g2."""
+    g2, others = operands(data, config)
+    delay = known(data["delay"]).astype(np.float64)
+    return map_curves(
+        partial(sigma_block, delay=delay, level=levels(data), config=config),
+        g2,
+        *others[:4],
+        core="delay",
+        dtype=POINT,
+        name="quality",
+        keep_core=True,
+    )
 
 
 def levels(data: xr.Dataset) -> Any:

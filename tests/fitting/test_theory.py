@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -121,6 +123,46 @@ def test_hc3_is_its_formula():
         np.testing.assert_allclose(compiled.covariance[k], expected, rtol=1e-5)
         np.testing.assert_allclose(callable_.covariance[k], expected, rtol=1e-4)
     assert (compiled.flags & Flag.DELAYS_ASSUMED_INDEPENDENT > 0).all()
+
+
+def test_a_point_that_is_not_there_changes_nothing():
+    rng = np.random.default_rng(1)
+    x = np.geomspace(1e-3, 1, 40)
+    y = 1 + 0.2 * np.exp(-2 * x / 0.05) + 0.01 * rng.standard_normal(40)
+    y[5] = np.nan
+    whole, rest = (
+        xd.fit_curves(*(np.delete(a, cut) for a in (x, y)), 0.01, "simple", covariance="hc3") for cut in ([], 5)
+    )
+    np.testing.assert_allclose(whole.stderr, rest.stderr, rtol=1e-7)
+
+
+def test_hc3_of_a_long_curve_needs_no_table_of_pairs():
+    x = np.geomspace(1e-3, 1, 20_000)
+    y = 1 + 0.2 * np.exp(-2 * x / 0.05) + 0.01 * np.random.default_rng(1).standard_normal(x.size)
+    tracemalloc.start()
+    fits = xd.fit_curves(x, y, 0.01, "simple", covariance="hc3")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.isfinite(fits.stderr).all()
+    assert peak < 100e6  # the pairs alone would be 3.2 GB
+
+
+@pytest.mark.parametrize("cut", [0, 3, 7, 8, 11, 15])
+def test_frames_are_known_wherever_the_list_of_delays_begins(cut):
+    part = lags(PLAN.delay[cut:] * STEP, PLAN.level[cut:].astype(float))
+    times, (number, *_) = part.table[:2]
+    assert np.exp(times[number]) / STEP == pytest.approx(
+        np.exp(LAGS.table[0][LAG.size]) / STEP
+    )  # first node, in frames
+    assert part.width.tolist() == (2.0 ** PLAN.level[cut:]).tolist()
+
+
+def test_a_cut_list_has_the_noise_of_the_whole(bright):
+    """Delays from the last of a level on: its step is that of the levels after."""
+    late = xd.fit(bright, "simple", covariance="theory", delay_range=(8e-3, 10.0))
+    early = xd.fit(bright, "simple", covariance="theory", delay_range=(7e-3, 10.0))
+    ratio = (late["stderr"] / early["stderr"]).sel(parameter="tau").values
+    assert 0.8 < np.median(ratio) < 1.3
 
 
 def test_bounds_and_held_parameters_keep_their_marks(bright):

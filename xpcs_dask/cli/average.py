@@ -12,7 +12,7 @@ import typer
 
 from xpcs_dask.cli import report
 from xpcs_dask.cli.exits import one_line_errors
-from xpcs_dask.cli.options import number_range
+from xpcs_dask.cli.options import AsJson, Debug, DelayUnit, Entry, Paths, QUnit, Scheduler, number_range
 from xpcs_dask.errors import NoUsableInputError, OutputExistsError, StrictError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @one_line_errors
 def average(
-    paths: Annotated[list[str], typer.Argument(help="Result files, folders or patterns.", show_default=False)],
+    paths: Paths,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Stack (.zarr), which fit reads, or NetCDF file (.nc) to write.")
     ] = Path("average.zarr"),
@@ -33,20 +33,14 @@ def average(
     outliers: Annotated[
         float | None, typer.Option(help="Reject curves this far from the median; try 3.5.", show_default=False)
     ] = None,
-    entry: Annotated[str, typer.Option(help="Which result of files that hold several.", show_default=False)] = "",
-    delay_unit: Annotated[
-        str, typer.Option(help="Unit of delays in tables that do not state it: s, ms, us or ns.", show_default=False)
-    ] = "",
-    q_unit: Annotated[
-        str, typer.Option(help="Unit of q in tables that do not: 1/angstrom, 1/nm or 1/m.", show_default=False)
-    ] = "",
-    scheduler: Annotated[
-        str, typer.Option(help="sync, threads[:N], processes[:N], local[:N] or tcp://HOST:PORT.")
-    ] = "threads",
+    entry: Entry = "",
+    delay_unit: DelayUnit = "",
+    q_unit: QUnit = "",
+    scheduler: Scheduler = "threads",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an average that is there.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 5 when a file or a curve was rejected.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Average repeats, bin by bin: files of the same q-map and delays are the repeats of one measurement."""
     from xpcs_dask.cluster import connect

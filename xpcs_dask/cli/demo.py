@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from xpcs_dask.cli.exits import one_line_errors
+from xpcs_dask.cli.options import Debug
 
 SEED = 2026
 DIFFUSIONS = (0.5e6, 1.0e6, 2.0e6, 4.0e6)
@@ -23,7 +24,7 @@ CARRIED = Path(__file__).parents[2] / "tests" / "data" / "boost_corr"
 @one_line_errors
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for all that is made.")] = Path("demo"),
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Simulate files with known truth, fit them, write a store, a figure and a table into one folder."""
     from xpcs_dask.cli import demo_outputs

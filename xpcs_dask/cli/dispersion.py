@@ -12,7 +12,7 @@ import typer
 from xpcs_dask.cli import report
 from xpcs_dask.cli.exits import one_line_errors
 from xpcs_dask.cli.groups import groups
-from xpcs_dask.cli.options import number_range
+from xpcs_dask.cli.options import AsJson, Debug, number_range
 from xpcs_dask.errors import ConfigError, NoUsableInputError, OutputExistsError, StrictError
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def dispersion(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier table, nothing else.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 5 when a file has no result.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Fit tau(q) of every file: diffusion coefficient, exponent of q with a test of 2, and the bins used."""
     from importlib.metadata import version

@@ -9,6 +9,7 @@ import typer
 
 from xpcs_dask.cli import report
 from xpcs_dask.cli.exits import one_line_errors
+from xpcs_dask.cli.options import AsJson, Debug
 
 
 @one_line_errors
@@ -25,8 +26,8 @@ def export(
         typer.Option(help="Result file that was fitted; the output is a copy of it with its fits.", show_default=False),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export, nothing else.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Write results for other programs: all of them (.nc), a table (.csv, .parquet) or NeXus (.nxs, .hdf)."""
     from importlib.metadata import version

@@ -11,12 +11,26 @@ import typer
 from xpcs_dask.cli import report
 from xpcs_dask.cli.exits import one_line_errors
 from xpcs_dask.cli.job import NothingFitted, Request, run
-from xpcs_dask.cli.options import block_files, named_numbers, named_ranges, number_range
+from xpcs_dask.cli.options import (
+    AsJson,
+    Debug,
+    DelayUnit,
+    Entry,
+    Paths,
+    Progress,
+    Quiet,
+    QUnit,
+    Scheduler,
+    block_files,
+    named_numbers,
+    named_ranges,
+    number_range,
+)
 
 
 @one_line_errors
 def fit(
-    paths: Annotated[list[str], typer.Argument(help="Result files, folders or patterns.", show_default=False)],
+    paths: Paths,
     output: Annotated[Path, typer.Option("--output", "-o", help="Store to write (Zarr).")] = Path("fits.zarr"),
     model: Annotated[str, typer.Option(help="simple, single or double.")] = "single",
     bounds: Annotated[list[str] | None, typer.Option(help="NAME=LOW,HIGH; may be given again.")] = None,
@@ -28,31 +42,23 @@ def fit(
     covariance: Annotated[str, typer.Option(help="auto, theory, hc3, wald or scaled.")] = "auto",
     q_range: Annotated[str | None, typer.Option(help="LOW,HIGH in 1/angstrom.")] = None,
     delay_range: Annotated[str | None, typer.Option(help="LOW,HIGH in s.")] = None,
-    entry: Annotated[str, typer.Option(help="Which result of files that hold several.", show_default=False)] = "",
-    delay_unit: Annotated[
-        str, typer.Option(help="Unit of delays in tables that do not state it: s, ms, us or ns.", show_default=False)
-    ] = "",
-    q_unit: Annotated[
-        str, typer.Option(help="Unit of q in tables that do not: 1/angstrom, 1/nm or 1/m.", show_default=False)
-    ] = "",
+    entry: Entry = "",
+    delay_unit: DelayUnit = "",
+    q_unit: QUnit = "",
     include: Annotated[
         list[str] | None, typer.Option(help="Number of each file to keep, such as scan_number; may be given again.")
     ] = None,
     detail: Annotated[str, typer.Option(help="core, or full with covariance and criteria.")] = "core",
-    scheduler: Annotated[
-        str, typer.Option(help="sync, threads[:N], processes[:N], local[:N] or tcp://HOST:PORT.")
-    ] = "threads",
+    scheduler: Scheduler = "threads",
     chunks: Annotated[str, typer.Option(help="auto, or files in one block.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Fit again, whatever the output holds.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 5 when a file was rejected or a curve failed.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    progress: Annotated[
-        bool | None, typer.Option("--progress/--no-progress", help="Default: only on a terminal.", show_default=False)
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes; only results.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    as_json: AsJson = False,
+    progress: Progress = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Fit every curve of the files and write one results store."""
     from xpcs_dask.config import FitConfig

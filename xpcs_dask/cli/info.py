@@ -8,12 +8,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from xpcs_dask.cli.exits import one_line_errors
 from xpcs_dask.cli.groups import groups
+from xpcs_dask.cli.options import AsJson, Debug, DelayUnit, Entry, Paths, Progress, QUnit
 
 if TYPE_CHECKING:
     from xpcs_dask.io.index import Answer
@@ -40,19 +41,13 @@ class Description:
 
 @one_line_errors
 def info(
-    paths: Annotated[list[str], typer.Argument(help="Result files, folders or patterns.", show_default=False)],
-    entry: Annotated[str, typer.Option(help="Which result of files that hold several.", show_default=False)] = "",
-    delay_unit: Annotated[
-        str, typer.Option(help="Unit of delays in tables that do not state it: s, ms, us or ns.", show_default=False)
-    ] = "",
-    q_unit: Annotated[
-        str, typer.Option(help="Unit of q in tables that do not: 1/angstrom, 1/nm or 1/m.", show_default=False)
-    ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    progress: Annotated[
-        bool | None, typer.Option("--progress/--no-progress", help="Default: only on a terminal.", show_default=False)
-    ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    paths: Paths,
+    entry: Entry = "",
+    delay_unit: DelayUnit = "",
+    q_unit: QUnit = "",
+    as_json: AsJson = False,
+    progress: Progress = None,
+    debug: Debug = False,
 ) -> None:
     """List what each file holds, and which files cannot be fitted and why."""
     from importlib.metadata import version

@@ -1,11 +1,31 @@
-"""Words of the command line into values: ``tau=1e-6,1e2``, ``baseline=1``, ``0.003,0.02``."""
+"""Options that verbs share, and words of the command line into values: ``tau=1e-6,1e2``, ``0.003,0.02``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
+
+import typer
 
 from xpcs_dask.errors import ConfigError
+
+Paths: TypeAlias = Annotated[list[str], typer.Argument(help="Result files, folders or patterns.", show_default=False)]
+Entry: TypeAlias = Annotated[str, typer.Option(help="Which result of files that hold several.", show_default=False)]
+DelayUnit: TypeAlias = Annotated[
+    str, typer.Option(help="Unit of delays in tables that do not state it: s, ms, us or ns.", show_default=False)
+]
+QUnit: TypeAlias = Annotated[
+    str, typer.Option(help="Unit of q in tables that do not: 1/angstrom, 1/nm or 1/m.", show_default=False)
+]
+Scheduler: TypeAlias = Annotated[
+    str, typer.Option(help="sync, threads[:N], processes[:N], local[:N] or tcp://HOST:PORT.")
+]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Progress: TypeAlias = Annotated[
+    bool | None, typer.Option("--progress/--no-progress", help="Default: only on a terminal.", show_default=False)
+]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes; only results.")]
+Debug: TypeAlias = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def named_ranges(texts: Sequence[str], option: str) -> dict[str, tuple[float, float]]:

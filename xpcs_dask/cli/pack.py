@@ -14,6 +14,7 @@ import typer
 from xpcs_dask.cli import report
 from xpcs_dask.cli.exits import one_line_errors
 from xpcs_dask.cli.groups import groups
+from xpcs_dask.cli.options import AsJson, Debug, DelayUnit, Entry, Paths, Progress, Quiet, QUnit, Scheduler
 from xpcs_dask.errors import StrictError
 
 if TYPE_CHECKING:
@@ -22,29 +23,21 @@ if TYPE_CHECKING:
 
 @one_line_errors
 def pack(
-    paths: Annotated[list[str], typer.Argument(help="Result files, folders or patterns.", show_default=False)],
+    paths: Paths,
     output: Annotated[Path, typer.Option("--output", "-o", help="Stack to write (Zarr).")] = Path("stack.zarr"),
     include: Annotated[
         list[str] | None, typer.Option(help="Further number of each file to keep; may be given again.")
     ] = None,
-    entry: Annotated[str, typer.Option(help="Which result of files that hold several.", show_default=False)] = "",
-    delay_unit: Annotated[
-        str, typer.Option(help="Unit of delays in tables that do not state it: s, ms, us or ns.", show_default=False)
-    ] = "",
-    q_unit: Annotated[
-        str, typer.Option(help="Unit of q in tables that do not: 1/angstrom, 1/nm or 1/m.", show_default=False)
-    ] = "",
-    scheduler: Annotated[
-        str, typer.Option(help="sync, threads[:N], processes[:N], local[:N] or tcp://HOST:PORT.")
-    ] = "threads",
+    entry: Entry = "",
+    delay_unit: DelayUnit = "",
+    q_unit: QUnit = "",
+    scheduler: Scheduler = "threads",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Pack again and replace a stack.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 5 when a file was rejected.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    progress: Annotated[
-        bool | None, typer.Option("--progress/--no-progress", help="Default: only on a terminal.", show_default=False)
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes; only results.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    as_json: AsJson = False,
+    progress: Progress = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Read the curves of all files once and write them as one stack, which is fitted like the files, but faster."""
     from xpcs_dask.cluster import connect

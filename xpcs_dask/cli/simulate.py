@@ -14,6 +14,7 @@ import typer
 
 from xpcs_dask.cli import report
 from xpcs_dask.cli.exits import one_line_errors
+from xpcs_dask.cli.options import AsJson, Debug
 from xpcs_dask.errors import ConfigError, OutputExistsError, XpcsError
 
 SUMMARY = "simulation.json"
@@ -40,9 +41,9 @@ def simulate(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier simulation, nothing else.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes; only results.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Make g2 with known truth, and write the truth beside it (truth.json)."""
     from importlib.metadata import version

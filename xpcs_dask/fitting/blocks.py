@@ -83,7 +83,7 @@ def fit_block(
     """
     g2 = np.asarray(g2)
     out = np.empty(g2.shape[:-1], dtype=fit_dtype(model, config.detail))
-    rows = out.reshape(-1)
+    rows, kind = out.reshape(-1), covariance_kind(config)
     with one_thread():
         for part, (curves, *told, length, light, record) in _slabs(
             g2, err, products, rate, pixels, run, counts, frames
@@ -91,10 +91,8 @@ def fit_block(
             errors = _weigh(curves, told, delay, level, config)
             y = curves.astype(np.float64)
             fitted = fit_stack(delay, y, errors.weight, model, config, lower, upper, start)
-            if covariance_kind(config) in ("hc3", "theory") and config.loss == "linear":
-                noise = (
-                    _noise(y.shape, delay, level, told, light, record) if covariance_kind(config) == "theory" else None
-                )
+            if kind in ("hc3", "theory"):
+                noise = _noise(y.shape, delay, level, told, light, record) if kind == "theory" else None
                 robust_errors(fitted, delay, y, errors.weight, model, lower, upper, noise)
             fitted["flags"] |= errors.curves | slow(fitted, model, y, delay, length)
             for name in rows.dtype.names or ():

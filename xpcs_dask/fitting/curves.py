@@ -17,6 +17,7 @@ from xpcs_dask.fitting.layout import fit_dtype
 from xpcs_dask.fitting.models import Evaluate, Floats, Model, resolve, signature_of
 from xpcs_dask.fitting.sandwich import robust_errors
 from xpcs_dask.fitting.strategy import fit_stack
+from xpcs_dask.fitting.uncertainty import covariance_kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +170,7 @@ def fit_curves(
             weight = _weights(flat[part], None if error is None else error.reshape(flat.shape)[part])
             some = begin[part] if begin is not None and begin.ndim > 1 else begin
             packed[part] = fit_stack(grid, flat[part], weight, record, config, lower, upper, some)
-            if covariance == "hc3" and loss == "linear":
+            if covariance_kind(config) == "hc3":
                 robust_errors(packed[part], grid, flat[part], weight, record, lower, upper, None)
     return unpack(packed.reshape(lead), record)
 

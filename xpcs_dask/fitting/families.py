@@ -102,7 +102,7 @@ def _pack(rows: NDArray[np.void], family: Family, found: KernelFit, config: FitC
         value = np.where(found.z == edge, bound, value)  # exp(log(bound)) is not always the bound
     unit = np.where(family.times, value, 1.0)
     dof = used - free
-    if covariance_kind(config) == "scaled" and config.loss == "linear":
+    if covariance_kind(config) == "scaled":
         unit = unit * np.sqrt(found.chi2 / np.maximum(dof, 1))[:, None]
     covariance = found.covariance * unit[:, :, None] * unit[:, None, :]
     p, chosen = len(family.position), family.position

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from xpcs_dask.config import FitConfig
 from xpcs_dask.fitting.layout import Flag, Status
 from xpcs_dask.fitting.models import Floats, Model
-from xpcs_dask.fitting.uncertainty import covariance_kind
 
 POOR = 1e-6
 """Probability of a chi2 as large as this by chance, below which a fit is called poor."""
@@ -130,7 +129,7 @@ def slow(packed: NDArray[np.void], model: Model, y: Floats, delay: Floats, run: 
 
 def _poor(chi2: Floats, dof: NDArray[np.int32], config: FitConfig) -> NDArray[np.bool_]:
     """Curves whose chi2 is improbably large; only errors that are taken as they are can tell."""
-    if covariance_kind(config) == "scaled" or not config.absolute_sigma or config.errors == "none":
+    if config.covariance == "scaled" or not config.absolute_sigma or config.errors == "none":
         return np.zeros(len(chi2), dtype=bool)
     from scipy.special import chdtrc
 

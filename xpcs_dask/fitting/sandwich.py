@@ -17,7 +17,7 @@ from xpcs_dask.fitting.kernel.family import family_of
 from xpcs_dask.fitting.layout import Flag, Status, pairs
 from xpcs_dask.fitting.models import Floats, Model
 from xpcs_dask.fitting.problem import Problem, choose
-from xpcs_dask.fitting.theory import Lags, workspace
+from xpcs_dask.fitting.theory import NO_LAGS, Lags, workspace
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +33,10 @@ class Noise:
     """(n, m) averaged at each delay."""
     rate: Floats
     """(n,) coincidences per product at level 0, all runs together."""
+
+    def take(self, rows: NDArray[np.intp]) -> Noise:
+        """Return some of the curves."""
+        return Noise(self.lags, self.counts[rows], self.frames[rows], self.products[rows], self.rate[rows])
 
     def share(self, weight: Floats) -> Floats:
         """(n,) mean share of counting in the variance of the points that are used."""
@@ -62,8 +66,8 @@ def robust_errors(
     if not fitted.size:
         return
     if model.family and numba_found():
-        covariance, theory = _compiled(rows[fitted]["value"], x, y[fitted], weight[fitted], model, lower, upper, noise,
-                                       fitted)  # fmt: skip
+        known = None if noise is None else noise.take(fitted)
+        covariance, theory = _compiled(rows["value"][fitted], x, y[fitted], weight[fitted], model, lower, upper, known)
     else:
         covariance = np.stack([_hc3(x, y[k], weight[k], rows["value"][k], model, lower, upper) for k in fitted])
         theory = np.zeros(fitted.size, np.bool_)
@@ -77,13 +81,11 @@ def robust_errors(
 
 
 def _compiled(
-    value: Floats, x: Any, y: Floats, weight: Floats, model: Model, lower: Floats, upper: Floats,
-    noise: Noise | None, chosen: NDArray[np.intp],
-) -> tuple[Floats, NDArray[np.bool_]]:  # fmt: skip
+    value: Floats, x: Any, y: Floats, weight: Floats, model: Model, lower: Floats, upper: Floats, noise: Noise | None
+) -> tuple[Floats, NDArray[np.bool_]]:
     """Covariance (n, p, p) of the model's parameters, and which of them theory gave."""
     from xpcs_dask.fitting.kernel import refine, sandwich
     from xpcs_dask.fitting.kernel.table import log_delays
-    from xpcs_dask.fitting.theory import lags
 
     family = family_of(model, lower, upper)
     z = np.ascontiguousarray(family.z(value))
@@ -91,24 +93,18 @@ def _compiled(
         full = np.zeros((len(value), len(family.lower)))
         full[:, family.position] = value
         z = np.where(full == bound, edge, z)  # log(exp(bound)) is not always the bound
-    n, m = y.shape
-    if noise is None:
-        nothing = lags(np.arange(1.0, m + 1), np.zeros(m))
-        assert nothing is not None
-        unknown = np.full(n, np.nan)
-        noise = Noise(nothing, unknown, unknown, np.full((n, m), np.nan), unknown)
-    else:
-        noise = Noise(noise.lags, noise.counts[chosen], noise.frames[chosen], noise.products[chosen],
-                      noise.rate[chosen])  # fmt: skip
-    found = noise.lags
-    covariance, kind = np.empty((n, z.shape[1], z.shape[1])), np.zeros(n, np.int8)
-    lower_z, upper_z = family.log_box
+    found = NO_LAGS if noise is None else noise.lags
+    counts = frames = share = np.zeros(len(y))
+    length = np.zeros((len(y), 0))
+    if noise is not None:
+        counts, frames, share = np.nan_to_num(noise.counts), noise.frames, noise.share(weight)
+        length = noise.products * found.width
+    covariance, kind = np.empty((*z.shape, z.shape[1])), np.zeros(len(y), np.int8)
     fill: Any = sandwich.robust_covariances
     fill(
-        log_delays(x), y, weight, lower_z, upper_z, z, np.where(np.isfinite(noise.counts), noise.counts, 0.0),
-        noise.frames, noise.share(weight), noise.products * found.width, found.width, found.level, found.near,
-        found.apart, found.table, workspace(found),
-        refine.workspace(m, z.shape[1]), covariance, kind,
+        log_delays(x), np.where(weight > 0, y, 0.0), weight, *family.log_box, z, counts, frames, share, length,
+        found.width, found.level, found.near, found.apart, found.table, workspace(found),
+        refine.workspace(y.shape[1], z.shape[1]), covariance, kind,
     )  # fmt: skip
     unit = np.where(family.times, np.exp(z), 1.0)
     covariance *= unit[:, :, None] * unit[:, None, :]

@@ -65,7 +65,7 @@ def lags(delay: Any, level: Any) -> Lags | None:
 def _lags(delays: bytes, levels: bytes) -> Lags:
     delay, level = np.frombuffer(delays), np.frombuffer(levels)
     widths, number = np.unique(np.exp2(level), return_inverse=True)
-    step = _step(delay, level, widths[0]) / widths[0]
+    step = _step(delay, level)
     frames = delay / step
     apart, near = np.add.outer(frames, frames), np.abs(np.subtract.outer(frames, frames))
     np.fill_diagonal(near, frames[0])
@@ -97,10 +97,14 @@ def _lags(delays: bytes, levels: bytes) -> Lags:
     )  # fmt: skip
 
 
-def _step(delay: Floats, level: Floats, width: float) -> float:
-    """Time of one channel of the first width, in the unit of the delays: the smallest step at that level."""
-    first = delay[np.exp2(level) == width]
-    return float(min(np.diff(first).min(initial=np.inf), first[0]))
+def _step(delay: Floats, level: Floats) -> float:
+    """Time of one frame, in the unit of the delays: neighbours of one level are one channel apart.
+
+    A level of which one delay is left tells nothing, but that its delay is no less than a channel.
+    """
+    width = np.exp2(level)
+    apart = (np.diff(delay) / width[1:])[np.diff(level) == 0]
+    return float(min(apart.min(initial=np.inf), delay[0] / width[0]))
 
 
 def _log_nodes(first: float, last: float, number: int) -> tuple[Floats, Floats]:
@@ -115,3 +119,7 @@ def workspace(found: Lags) -> tuple[Floats, ...]:
     """Arrays that one curve's overlap integrals need: decay at all times, overlaps at lags and times, channel means."""
     log_time, sizes = found.table[:2]
     return np.empty(log_time.size), np.empty(sizes[0]), np.empty(TIMES), np.empty(int(found.level.max()) + 1)
+
+
+NO_LAGS = _lags(np.arange(1.0, 3.0).tobytes(), np.zeros(2).tobytes())
+"""Stands where nothing is known of the noise: never looked at."""

@@ -13,14 +13,19 @@ from xpcs_dask.fitting.losses import RHO
 from xpcs_dask.fitting.models import Floats
 from xpcs_dask.fitting.problem import Problem
 
-Kind: TypeAlias = Literal["wald", "scaled", "hc3", "theory"]
+Kind: TypeAlias = Literal["wald", "scaled", "hc3", "theory", "m_estimator"]
 
 PRESENCE = 1e-3
 """A parameter with a larger part in such a direction is not known."""
 
 
 def covariance_kind(config: FitConfig) -> Kind:
-    """Resolve ``covariance="auto"``: theory with the error model, wald with other absolute errors, else scaled."""
+    """Which covariance is made: that of an M-estimator for robust losses, else what is asked for.
+
+    ``covariance="auto"`` is theory with the error model, wald with other absolute errors, else scaled.
+    """
+    if config.loss != "linear":
+        return "m_estimator"
     if config.covariance != "auto":
         return config.covariance
     if not config.absolute_sigma or config.errors == "none":

@@ -95,7 +95,7 @@ def _answers(paths: Sequence[str], question: Question) -> list[Reading] | None:
     """Read files; None for an error in the program, which whoever asked shall meet himself."""
     try:
         readings = [read(path, question) for path in paths]
-    except Exception:
+    except Exception:  # whatever it is, it is raised again where it can be seen: in the process that asked
         return None
     seen: dict[bytes, Any] = {}
     for reading in readings:

@@ -12,13 +12,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xpcs_dask.config import FitConfig
-from xpcs_dask.engine.graph import columns, map_curves
+from xpcs_dask.engine.graph import columns
 from xpcs_dask.errors import ConfigError, NoUsableInputError
-from xpcs_dask.fitting.blocks import POINT, one_thread, sigma_block
+from xpcs_dask.fitting.blocks import one_thread
 from xpcs_dask.physics.joint_fit import Sharing
 from xpcs_dask.physics.joint_record import BIN, REPORTED, fit_file, joint_dtype, reported_names
 from xpcs_dask.physics.law_record import Note
-from xpcs_dask.prepare import known, levels, operands, prepare
+from xpcs_dask.prepare import known, points, prepare
 
 SHARED = ("D", "n", "stretch", "contrast", "baseline")
 """What bins can share, in the order of the fit."""
@@ -154,7 +154,7 @@ def _fitted(curves: xr.Dataset, config: FitConfig, sharing: Sharing, options: di
     """Make the records of all files; a task holds all bins of some of them."""
     over = options["over"]
     g2 = curves["g2"].variable
-    sigma = xr.Variable(g2.dims, columns(_points(curves, config))["sigma"])
+    sigma = xr.Variable(g2.dims, columns(points(curves, config))["sigma"])
     if g2.chunks is not None:
         g2, sigma = (variable.chunk({over: -1, "delay": -1}) for variable in (g2, sigma))
     q = curves["q"].variable
@@ -177,21 +177,6 @@ def _fitted(curves: xr.Dataset, config: FitConfig, sharing: Sharing, options: di
         output_dtypes=[dtype],
     )
     return xr.Variable(found.dims, found.data)
-
-
-def _points(curves: xr.Dataset, config: FitConfig) -> Any:
-    """Errors of all points, as `fit` takes them."""
-    g2, others = operands(curves, config)
-    delay = known(curves["delay"]).astype(np.float64)
-    return map_curves(
-        partial(sigma_block, delay=delay, level=levels(curves), config=config),
-        g2,
-        *others[:4],
-        core="delay",
-        dtype=POINT,
-        name="quality",
-        keep_core=True,
-    )
 
 
 def joint_block(
