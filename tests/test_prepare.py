@@ -42,6 +42,13 @@ def test_a_run_lasts_all_its_raw_frames():
     np.testing.assert_allclose(given(TOLD.drop_vars(["stride", "average"]))["run"].data, [1.0, 2.0, np.nan])
 
 
+def test_counts_are_those_of_one_pixel_in_one_run():
+    """Every pixel contributes the square of its counts to the rate."""
+    expected = np.sqrt(2.0 / np.arange(1.0, 5.0)) * np.ones((3, 1))
+    np.testing.assert_allclose(given()["counts"].data, expected)
+    np.testing.assert_array_equal(given()["frames"].data, [1000.0, 2000.0, np.nan])
+
+
 def test_errors_that_measure_nothing_are_not_believed_unless_asked_for():
     seen = np.isfinite(given()["err"].data).all(axis=(1, 2))
     assert seen.tolist() == [True, False, False]

@@ -266,6 +266,16 @@ def test_noise_is_not_a_signal(kind, coincidences):
     assert found["seen"] <= 0.012
 
 
+def test_weak_is_between_noise_and_certainty():
+    g2, err = decay(2_000, contrast=0.002, noise=1e-3, seed=9)
+    found = judged(g2, err, counting(2_000, 1e9, np.nan))
+    _, saving = error_model.without_decay(g2, found.weight**2, GRID)
+    weak = found.curves & Flag.WEAK > 0
+    assert 0.1 < weak.mean() < 0.9
+    np.testing.assert_array_equal(weak, (saving >= 12) & (saving < 30))
+    np.testing.assert_array_equal(found.curves & Flag.NO_SIGNAL > 0, saving < 12)
+
+
 def test_decays_with_enough_coincidences_are_found():
     found = noise("poisson", 5_000, 125.0, contrast=0.25)
     assert found["information"] > 300

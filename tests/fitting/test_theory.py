@@ -89,6 +89,49 @@ def test_theory_widens_the_errors_of_bright_curves_only(bright):
     assert (theory["flags"] & int(Flag.DELAYS_ASSUMED_INDEPENDENT) == 0).all()
 
 
+def closed_form(a, tau, counts, used):
+    """Correlation of the noise of an exponential between the used delays, times in frames; all in closed forms."""
+    t, width, length = (v[used].astype(float) for v in (PLAN.delay, LAGS.width, PLAN.n_products * LAGS.width))
+    gamma = 2.0 / tau
+    u = gamma * width
+    near, apart = np.abs(np.subtract.outer(t, t)), np.add.outer(t, t)
+    noise = sum(
+        a**2 * (1 / gamma + s) * np.exp(-gamma * s) + 2 * a / counts * np.exp(-gamma * s) for s in (near, apart)
+    )
+    noise /= np.maximum.outer(length, length)
+    mean = 2 * (u - 1 + np.exp(-u)) / u**2
+    itself = a**2 * (mean / gamma + (1 / gamma + 2 * t) * np.exp(-2 * gamma * t))
+    itself += 2 * a / counts * (mean + np.exp(-2 * gamma * t)) + 1 / (counts**2 * width)
+    np.fill_diagonal(noise, itself / length)
+    size = np.sqrt(np.diag(noise))
+    return noise / np.outer(size, size)
+
+
+@pytest.mark.parametrize(("counts", "tau"), [(2.0, 41.0), (0.15, 41.0), (0.15, 410.0)])
+def test_the_covariance_is_the_sandwich_with_that_correlation(counts, tau):
+    diffusion = 1.0 / (tau * STEP * 0.01**2)
+    data = xd.simulate.speckle(3, frames=4096, diffusion=diffusion, pixels=64, counts=counts, seed=4)
+    fits, sigma = xd.fit(data, "simple", covariance="theory"), xd.quality(data)["sigma"].values[:, 0]
+    for k in range(3):
+        value = fits["value"].values[k, 0]
+        a, found_tau, _ = value
+        used = np.isfinite(sigma[k])
+        x, s = data["delay"].values[used], sigma[k][used]
+        e = np.exp(-2 * x / found_tau)
+        J = np.stack([e, a * e * 2 * x / found_tau**2, np.ones_like(e)], axis=1) / s[:, None]
+        V = np.linalg.inv(J.T @ J)
+        M = J.T @ closed_form(a, found_tau / STEP, counts_of(data, k), used) @ J
+        rate = float(data["rate"].values[k, 0])
+        share = np.mean(np.minimum(1 / (rate * PLAN.n_products * LAGS.width**2)[used] / s**2, 1.0))
+        short = 1 + 32 * a * (found_tau / STEP / 4096) * (1 - share)
+        expected = np.sqrt(np.diag(V @ M @ V) * short)
+        np.testing.assert_allclose(fits["stderr"].values[k, 0], expected, rtol=0.02)
+
+
+def counts_of(data, k):
+    return float(np.sqrt(data["rate"].values[k, 0] / data["n_pixels"].values[k, 0]))
+
+
 def test_auto_is_theory_and_says_where_it_could_not_be(bright):
     auto, theory = xd.fit(bright, "simple"), xd.fit(bright, "simple", covariance="theory")
     np.testing.assert_array_equal(auto["stderr"], theory["stderr"])

@@ -164,14 +164,16 @@ def _draw_curves(axes: Axes, table: Sequence[Row], file: Path) -> None:
 
 
 def _draw_tau(axes: Axes, table: Sequence[Row], truth: Mapping[str, float]) -> None:
+    from matplotlib import colormaps
     from matplotlib.ticker import LogLocator, NullFormatter
 
     names = [n for n in dict.fromkeys(row.file for row in table) if sum(r.counts for r in table if r.file == n) > 2]
     for number, name in enumerate(names):
         points = sorted((row.q, row.tau, row.tau_stderr) for row in table if row.file == name and row.counts)
         q, tau, error = zip(*points, strict=True)
-        axes.errorbar(q, tau, error, fmt="o", ms=3, lw=0.8, color=f"C{number}", label=name.removesuffix("_results.hdf"))
-        axes.plot(q, [1 / (truth[name] * x**2) for x in q], color=f"C{number}", lw=1)
+        color = colormaps["tab20"](number % 20)
+        axes.errorbar(q, tau, error, fmt="o", ms=3, lw=0.8, color=color, label=name.removesuffix("_results.hdf"))
+        axes.plot(q, [1 / (truth[name] * x**2) for x in q], color=color, lw=1)
     axes.set(xscale="log", yscale="log", xlabel="q (Å⁻¹)", ylabel="tau (s)", title="found (points) and true (lines)")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter("{x:g}")
