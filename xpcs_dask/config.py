@@ -3,23 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from xpcs_dask.errors import ConfigError
 
 Loss: TypeAlias = Literal["linear", "soft_l1", "huber", "cauchy", "arctan", "tukey"]
-Covariance: TypeAlias = Literal["auto", "wald", "scaled", "hc3", "theory"]
+Covariance: TypeAlias = Literal["auto", "wald", "scaled", "hc3", "theory", "cluster"]
+Weights: TypeAlias = Literal["diagonal", "gls"]
+Robust: TypeAlias = Literal["clip", "cauchy", "mm"]
+Diagnostics: TypeAlias = Literal["none", "basic", "standard", "comprehensive"]
+FitInterval: TypeAlias = Literal["none", "covariance", "profile"]
+Scheme: TypeAlias = Literal["auto", "cluster", "residual", "wild", "parametric", "pairs", "blocks"]
+Interval: TypeAlias = Literal["auto", "percentile", "basic", "bca", "studentised", "t"]
 Search: TypeAlias = Literal["fast", "thorough"]
 ErrorChoice: TypeAlias = Literal["auto", "quoted", "smoothed", "none"]
 Range: TypeAlias = tuple[float, float]
 
 
-class FitConfig(BaseModel):
-    """Settings of one fit, the same for every curve."""
+class Settings(BaseModel):
+    """A frozen record of settings, validated once."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
+
+    @classmethod
+    def make(cls, config: Self | None = None, **settings: Any) -> Self:
+        """`config` with `settings` on top, validated; raises `ConfigError` that names the setting."""
+        values = {**(config.model_dump(exclude_unset=True) if config else {}), **settings}
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "settings"
+            message = first["msg"].removeprefix("Value error, ")
+            if first["type"] == "extra_forbidden":
+                message = f"unknown setting; known are {', '.join(cls.model_fields)}"
+            raise ConfigError(f"{where}: {message}") from None
+
+
+class FitConfig(Settings):
+    """Settings of one fit, the same for every curve."""
 
     bounds: Mapping[str, Range] = Field(default_factory=dict)
     """(lower, upper) by parameter name; others keep the model's own."""
@@ -35,6 +59,20 @@ class FitConfig(BaseModel):
     """Which covariance becomes stderr (docs/errors.md). theory: correlated noise from the fitted decay and the counts,
     hc3 where counts are not known; hc3: noise from the residuals; wald: errors as they are; scaled: errors up to a
     factor. auto is theory with errors="auto", wald with quoted or smoothed errors, scaled with relative ones."""
+    weights: Weights = "diagonal"
+    """diagonal: each point by its own error; gls: generalised least squares with the theoretical correlation of delays
+    (docs/errors.md), for curves whose counts are known."""
+    robust: Robust | None = None
+    """What is done about outliers: clip leaves out points beyond 3.5 robust standard deviations of a soft_l1 fit and
+    fits again; cauchy and mm take that loss with its usual scale (mm: Tukey's biweight on a scale from the residuals).
+    """
+    interval: FitInterval = "none"
+    """Intervals of the parameters: covariance takes quantiles of Student's t times stderr, in ln tau and logit
+    fraction; profile follows the profile likelihood."""
+    level: float = Field(default=0.95, gt=0, lt=1)
+    """Coverage that intervals are made for."""
+    diagnostics: Diagnostics = "none"
+    """How much is said about the residuals of each curve (docs/diagnostics.md)."""
     search: Search = "fast"
     """How many minima are looked for."""
     errors: ErrorChoice = "auto"
@@ -57,16 +95,27 @@ class FitConfig(BaseModel):
             raise ValueError(f"the range ({value[0]:g}, {value[1]:g}) is empty; give (low, high) with low < high")
         return value
 
-    @classmethod
-    def make(cls, config: FitConfig | None = None, **settings: Any) -> FitConfig:
-        """`config` with `settings` on top, validated; raises `ConfigError` that names the setting."""
-        values = {**(config.model_dump(exclude_unset=True) if config else {}), **settings}
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "settings"
-            message = first["msg"].removeprefix("Value error, ")
-            if first["type"] == "extra_forbidden":
-                message = f"unknown setting; known are {', '.join(cls.model_fields)}"
-            raise ConfigError(f"{where}: {message}") from None
+
+class BootstrapConfig(Settings):
+    """Settings of a bootstrap, the same for every curve."""
+
+    resamples: Annotated[int, Field(ge=2)] | Literal["auto"] = "auto"
+    """Refits of each curve; auto goes on in rounds of 250 until both ends of all intervals are known to `tolerance`."""
+    over: str = "auto"
+    """What is resampled: cluster (the pixels, segments or repeats of g2_cluster) or delay; auto takes clusters where
+    there are any."""
+    scheme: Scheme = "auto"
+    """cluster draws clusters; residual, wild, parametric, pairs and blocks draw over delays, as if these were
+    independent. auto is cluster, else wild."""
+    interval: Interval = "auto"
+    """Kind of interval; auto is percentile for 30 clusters and more, t below, percentile over delays."""
+    level: float = Field(default=0.95, gt=0, lt=1)
+    """Coverage that intervals are made for."""
+    tolerance: float = Field(default=0.05, gt=0, allow_inf_nan=False)
+    """Monte-Carlo standard error of an end point, in half widths of the interval, at which auto stops."""
+    max_resamples: int = Field(default=10_000, ge=250)
+    """Where auto stops at the latest."""
+    seed: int = Field(default=0, ge=0, lt=2**64)
+    """Of the random numbers; these depend on nothing else but the curve and the number of the replicate."""
+    keep_replicates: bool = False
+    """Return the parameters of all refits too."""
