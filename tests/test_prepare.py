@@ -28,7 +28,7 @@ TOLD = DATA.assign_coords(
 
 def given(data=TOLD, config=AUTO):
     _, others = operands(data, config)
-    return dict(zip(("err", "products", "rate", "pixels", "run", "counts", "frames"), others, strict=True))
+    return dict(zip(("err", "products", "rate", "pixels", "run", "counts", "frames", "clusters"), others, strict=True))
 
 
 def test_coincidences_are_those_of_all_runs():
@@ -57,7 +57,7 @@ def test_errors_that_measure_nothing_are_not_believed_unless_asked_for():
 
 def test_what_data_lack_is_none():
     _, others = operands(DATA.drop_vars(["n_products", "g2_err"]), AUTO)
-    assert others == [None] * 7
+    assert others == [None] * 8
     assert levels(DATA) is None
     assert levels(DATA.assign_coords(level=("delay", np.arange(32)))).tolist() == list(range(32))
     assert levels(DATA.assign_coords(level=0)) is None

@@ -19,13 +19,13 @@ from engine.stack import stack
 
 import xpcs_dask as xd
 from xpcs_dask.errors import ConfigError, FileRejected, OutputExistsError
-from xpcs_dask.fitting.layout import SCHEMA_VERSION, Flag, Rung, Status, fit_dtype
+from xpcs_dask.fitting.layout import SCHEMA_VERSION, ErrorsFrom, Flag, Rung, Status, fit_dtype
 from xpcs_dask.fitting.models import MODELS
 from xpcs_dask.fitting.quality import PointFlag
 from xpcs_dask.results import MIGRATIONS, atomic, covariance_matrix, open_results, save, summary
 
 FORMATS = ["zarr", "nc"]
-CODES = {"status": Status, "rung": Rung, "flags": Flag, "quality": PointFlag}
+CODES = {"status": Status, "rung": Rung, "flags": Flag, "errors_from": ErrorsFrom, "quality": PointFlag}
 
 
 @pytest.fixture(scope="module")
@@ -314,14 +314,22 @@ def test_a_store_appears_only_when_it_is_complete(results, tmp_path, monkeypatch
     assert seen == [(False, True, True)]
 
 
-def test_older_schema_is_migrated(results, tmp_path, monkeypatch):
-    """A fake older version, in which chi2 was called cost."""
-    old = results.rename(chi2="cost").assign_attrs(schema_version=SCHEMA_VERSION - 1)
+@pytest.mark.parametrize("form", FORMATS)
+def test_version_1_said_nothing_of_its_errors(results, tmp_path, form):
+    old = results.drop_vars(["errors_from", "errors_dof"]).assign_attrs(schema_version=1)
+    found = open_results(save(old, tmp_path / f"fits.{form}")).compute()
+    unknown = {"errors_from": xr.zeros_like(results["errors_from"]), "errors_dof": results["errors_dof"] * np.nan}
+    expected = results.assign({name: array.assign_attrs(results[name].attrs) for name, array in unknown.items()})
+    xr.testing.assert_identical(found, expected)
+
+
+def test_older_schemas_go_through_all_versions(results, tmp_path, monkeypatch):
+    """A fake version 0, in which chi2 was called cost."""
+    old = results.rename(chi2="cost").drop_vars(["errors_from", "errors_dof"]).assign_attrs(schema_version=0)
     path = save(old, tmp_path / "fits.zarr")
-    with pytest.raises(FileRejected, match=f"schema_version {SCHEMA_VERSION - 1}"):
+    with pytest.raises(FileRejected, match="schema_version 0"):
         open_results(path)
-    monkeypatch.setitem(MIGRATIONS, SCHEMA_VERSION - 1, lambda data: data.rename(cost="chi2"))
-    xr.testing.assert_identical(open_results(path).compute(), results)
+    monkeypatch.setitem(MIGRATIONS, 0, lambda data: data.rename(cost="chi2"))
     xr.testing.assert_identical(open_results(path)["chi2"].compute(), results["chi2"])
 
 

@@ -132,6 +132,7 @@ def _packed(curves: xr.Dataset, config: FitConfig, record: Model) -> PackedFits:
         core="delay",
         dtype=fit_dtype(record, config.detail),
         name=f"fit-{record.name}",
+        own=("cluster",),
     )
     dims = [str(dim) for dim in curves["g2"].dims]
     return PackedFits(

@@ -13,6 +13,7 @@ from xpcs_dask.config import FitConfig, Range
 from xpcs_dask.engine.graph import Named, map_curves
 from xpcs_dask.errors import ConfigError, NoUsableInputError
 from xpcs_dask.fitting.blocks import POINT, sigma_block
+from xpcs_dask.fitting.standard_errors import wants_clusters
 
 
 def prepare(data: Any, sigma: Any, config: FitConfig) -> tuple[xr.Dataset, FitConfig]:
@@ -70,6 +71,11 @@ def _check(data: Any, config: FitConfig) -> None:
     if unit != "s":
         raise ConfigError(f"delays must be in s, but the coordinate says units='{unit}'; convert them first")
     _check_delays(known(data["delay"]))
+    if config.covariance == "cluster" and "g2_cluster" not in data:
+        raise ConfigError(
+            "covariance: 'cluster' needs a variable g2_cluster(..., cluster, delay): xpcs_dask.average makes it from "
+            "repeats, xpcs_dask.regroup from pixels; or give covariance='auto'"
+        )
     if config.errors not in ("quoted", "smoothed"):
         return
     instead = "give errors='auto' for errors from counts and scatter, or errors='none' to weigh all points equally"
@@ -95,7 +101,8 @@ def operands(data: xr.Dataset, config: FitConfig) -> tuple[Named, list[Named | N
     """g2 and what else the block functions take, each with its dimensions in the order of g2.
 
     The others are errors, numbers of products, coincidences per product (all runs together), pixels, the length of the
-    run in s, counts per pixel and frame of one run, and its frames; None for what the data lack.
+    run in s, counts per pixel and frame of one run, its frames, and clusters; None for what the data lack or the
+    settings do not ask for.
     """
     g2 = data["g2"].variable
     stored = data["g2_err"].variable if "g2_err" in data else None
@@ -107,6 +114,7 @@ def operands(data: xr.Dataset, config: FitConfig) -> tuple[Named, list[Named | N
         "frame_time": _run(data),
         "counts": _counts(data),
         "frames": data.variables.get("frames"),
+        "g2_cluster": data.variables.get("g2_cluster") if wants_clusters(config) else None,
     }
     return _named(g2, g2.dims), [_optional(name, variable, g2.dims) for name, variable in found.items()]
 
@@ -168,13 +176,15 @@ def _run(data: xr.Dataset) -> xr.Variable | None:
 def _optional(name: str, variable: xr.Variable | None, dims: tuple[Hashable, ...]) -> Named | None:
     if variable is None:
         return None
-    if not set(variable.dims) <= set(dims):
+    own = {"cluster"} if name == "g2_cluster" else set[str]()
+    if not set(variable.dims) <= {*dims, *own}:
         raise ConfigError(f"{name} has dimensions {variable.dims}, which are not all among those of g2, {dims}")
     return _named(variable, dims)
 
 
 def _named(variable: xr.Variable, dims: tuple[Hashable, ...]) -> Named:
-    variable = variable.transpose(*(dim for dim in dims if dim in variable.dims))
+    lead, own = [dim for dim in dims[:-1] if dim in variable.dims], [dim for dim in variable.dims if dim not in dims]
+    variable = variable.transpose(*lead, *own, *(dim for dim in dims[-1:] if dim in variable.dims))
     return Named(variable.data, tuple(str(dim) for dim in variable.dims))
 
 

@@ -31,6 +31,7 @@ def map_curves(
     dtype: Any,
     name: str,
     keep_core: bool = False,
+    own: tuple[str, ...] = (),
 ) -> Any:
     """Call ``function(first, *others)`` on every block of curves.
 
@@ -43,7 +44,8 @@ def map_curves(
     first : Named
         Decides the blocks and the order of the dimensions; `core` is its last one.
     others : Named or None
-        Further operands, with any subset of the dimensions of `first`; None is passed on as None.
+        Further operands, with any subset of the dimensions of `first`, and of `own` just before `core`; None is passed
+        on as None.
     core : str
         The dimension that curves run along; always one block.
     dtype : dtype
@@ -52,6 +54,8 @@ def map_curves(
         Readable name of the tasks.
     keep_core : bool
         Whether the result has `core` too.
+    own : tuple of str
+        Dimensions that operands may have beside those of `first`; one block each.
 
     Returns
     -------
@@ -61,7 +65,7 @@ def map_curves(
     if first.dims[-1:] != (core,):
         raise ValueError(f"the last dimension must be {core!r}, not {first.dims}")
     present = [operand for operand in (first, *others) if operand is not None]
-    call = partial(_on_block, function, tuple(_placed(operand, first.dims) for operand in (first, *others)))
+    call = partial(_on_block, function, tuple(_placed(operand, first.dims, own) for operand in (first, *others)))
     if not any(_is_lazy(operand.data) for operand in present):
         return call(*(np.asarray(operand.data) for operand in present))
 
@@ -71,7 +75,9 @@ def map_curves(
     index = {dim: k for k, dim in enumerate(first.dims)}
     arguments: list[Any] = []
     for operand in present:
-        sizes = tuple(chunks[dim] for dim in operand.dims)
+        for dim in operand.dims:
+            index.setdefault(dim, len(index))
+        sizes = tuple(chunks.get(dim, (size,)) for dim, size in zip(operand.dims, operand.data.shape, strict=True))
         array = operand.data.rechunk(sizes) if _is_lazy(operand.data) else da.from_array(operand.data, chunks=sizes)
         arguments += [array, tuple(index[dim] for dim in operand.dims)]
     # The result keeps `core` with length 1 until the end: Dask fuses no task that drops a dimension with those that
@@ -135,13 +141,14 @@ def _one(array: Any) -> tuple[tuple[int, ...], ...]:
     return tuple((n,) for n in array.shape)
 
 
-def _placed(operand: Named | None, dims: tuple[str, ...]) -> tuple[int, ...] | None:
+def _placed(operand: Named | None, dims: tuple[str, ...], own: tuple[str, ...]) -> tuple[int, ...] | None:
     """Axes of length 1 that an operand needs to line up with `dims`; None for an operand that is not there."""
     if operand is None:
         return None
-    if [dim for dim in dims if dim in operand.dims] != list(operand.dims):
-        raise ValueError(f"dimensions {operand.dims} must be among {dims}, in that order")
-    return tuple(k for k, dim in enumerate(dims) if dim not in operand.dims)
+    order = [*dims[:-1], *(dim for dim in own if dim in operand.dims), dims[-1]]
+    if [dim for dim in order if dim in operand.dims] != list(operand.dims):
+        raise ValueError(f"dimensions {operand.dims} must be among {order}, in that order")
+    return tuple(k for k, dim in enumerate(order) if dim not in operand.dims)
 
 
 def _on_block(function: Callable[..., Any], axes: tuple[tuple[int, ...] | None, ...], *blocks: Any) -> Any:

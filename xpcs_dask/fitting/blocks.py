@@ -25,7 +25,8 @@ from xpcs_dask.fitting.error_model import Counting, Errors, grid, model_errors
 from xpcs_dask.fitting.flags import slow
 from xpcs_dask.fitting.layout import fit_dtype
 from xpcs_dask.fitting.models import Floats, Model
-from xpcs_dask.fitting.sandwich import Noise, robust_errors
+from xpcs_dask.fitting.sandwich import Noise
+from xpcs_dask.fitting.standard_errors import standard_errors
 from xpcs_dask.fitting.strategy import fit_stack
 from xpcs_dask.fitting.theory import lags
 from xpcs_dask.fitting.uncertainty import covariance_kind
@@ -43,6 +44,7 @@ def fit_block(
     run: Any = None,
     counts: Any = None,
     frames: Any = None,
+    clusters: Any = None,
     *,
     delay: Floats,
     level: Floats | None = None,
@@ -68,6 +70,8 @@ def fit_block(
         Length of the run in s; without it, the last delay that has a value.
     counts, frames : array, broadcastable to (..., 1), optional
         Mean counts per pixel and correlated frame of one run, and its correlated frames.
+    clusters : array, shape (..., P, m), optional
+        g2 of the clusters of each curve, NaN where there is none.
     delay : array, shape (m,)
         In s, the same for all curves.
     level : array, shape (m,), optional
@@ -83,17 +87,16 @@ def fit_block(
     """
     g2 = np.asarray(g2)
     out = np.empty(g2.shape[:-1], dtype=fit_dtype(model, config.detail))
-    rows, kind = out.reshape(-1), covariance_kind(config)
+    rows, theory = out.reshape(-1), covariance_kind(config) == "theory"
     with one_thread():
-        for part, (curves, *told, length, light, record) in _slabs(
-            g2, err, products, rate, pixels, run, counts, frames
+        for part, (curves, *told, length, light, record, parts) in _slabs(
+            g2, err, products, rate, pixels, run, counts, frames, clusters=clusters
         ):
             errors = _weigh(curves, told, delay, level, config)
             y = curves.astype(np.float64)
             fitted = fit_stack(delay, y, errors.weight, model, config, lower, upper, start)
-            if kind in ("hc3", "theory"):
-                noise = _noise(y.shape, delay, level, told, light, record) if kind == "theory" else None
-                robust_errors(fitted, delay, y, errors.weight, model, lower, upper, noise)
+            noise = _noise(y.shape, delay, level, told, light, record) if theory else None
+            standard_errors(fitted, delay, y, errors.weight, model, config, lower, upper, noise, parts)
             fitted["flags"] |= errors.curves | slow(fitted, model, y, delay, length)
             for name in rows.dtype.names or ():
                 rows[name][part] = fitted[name]
@@ -161,28 +164,35 @@ def _noise(
     return Noise(found, np.where(usable, light, np.nan), length, known.products, known.rate)
 
 
-def _slabs(g2: Any, *others: Any) -> Iterator[tuple[slice, list[Any]]]:
-    """Yield pieces of about `SLAB_POINTS` points, after the rows of the flattened block that they are."""
+def _slabs(g2: Any, *others: Any, **wide: Any) -> Iterator[tuple[slice, list[Any]]]:
+    """Yield pieces of about `SLAB_POINTS` points, after the rows of the flattened block that they are.
+
+    The last ones are `wide`: they have a dimension of their own before that of the points.
+    """
     takers = [_rows(array, g2.shape) for array in (g2, *others)]
+    takers += [_rows(array, (*g2.shape[:-1], *np.shape(array)[-2:]), core=2) for array in wide.values()]
     step = max(1, SLAB_POINTS // max(g2.shape[-1], 1))
     for first in range(0, prod(g2.shape[:-1]), step):
         part = slice(first, first + step)
         yield part, [take(part) for take in takers]
 
 
-def _rows(array: Any, shape: tuple[int, ...]) -> Callable[[slice], Any]:
-    """Return what takes rows of an array as if it were broadcast to `shape` and flattened, without doing either."""
+def _rows(array: Any, shape: tuple[int, ...], core: int = 1) -> Callable[[slice], Any]:
+    """Return what takes rows of an array as if it were broadcast to `shape` and flattened, without doing either.
+
+    The last `core` dimensions are not broadcast.
+    """
     if array is None:
         return lambda part: None
     array = np.asarray(array)
     array = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
-    lead, m = array.shape[:-1], array.shape[-1]
-    flat = array.reshape(prod(lead), m)
-    if lead == shape[:-1]:
+    lead = array.shape[:-core]
+    flat = array.reshape(prod(lead), *array.shape[-core:])
+    if lead == shape[:-core]:
         return lambda part: flat[part]
-    if len(flat) == 1:
+    if len(flat) == 1 and core == 1:
         return lambda part: flat
-    index = np.broadcast_to(np.arange(len(flat)).reshape(lead), shape[:-1]).reshape(-1)
+    index = np.broadcast_to(np.arange(len(flat)).reshape(lead), shape[:-core]).reshape(-1)
     return lambda part: flat[index[part]]
 
 

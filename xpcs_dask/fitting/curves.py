@@ -15,9 +15,8 @@ from xpcs_dask.errors import ConfigError
 from xpcs_dask.fitting.blocks import SLAB_POINTS, one_thread
 from xpcs_dask.fitting.layout import fit_dtype
 from xpcs_dask.fitting.models import Evaluate, Floats, Model, resolve, signature_of
-from xpcs_dask.fitting.sandwich import robust_errors
+from xpcs_dask.fitting.standard_errors import standard_errors
 from xpcs_dask.fitting.strategy import fit_stack
-from xpcs_dask.fitting.uncertainty import covariance_kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +143,8 @@ def fit_curves(
         raise ConfigError(
             "covariance: 'theory' needs counts, which arrays do not tell; use `fit` on opened files, or 'hc3'"
         )
+    if covariance == "cluster":
+        raise ConfigError("covariance: 'cluster' needs clusters; use `fit` on a Dataset with g2_cluster, or give 'hc3'")
     absolute = absolute_sigma and sigma is not None
     config = FitConfig.make(
         bounds=dict(bounds or {}),
@@ -170,8 +171,7 @@ def fit_curves(
             weight = _weights(flat[part], None if error is None else error.reshape(flat.shape)[part])
             some = begin[part] if begin is not None and begin.ndim > 1 else begin
             packed[part] = fit_stack(grid, flat[part], weight, record, config, lower, upper, some)
-            if covariance_kind(config) == "hc3":
-                robust_errors(packed[part], grid, flat[part], weight, record, lower, upper, None)
+            standard_errors(packed[part], grid, flat[part], weight, record, config, lower, upper)
     return unpack(packed.reshape(lead), record)
 
 

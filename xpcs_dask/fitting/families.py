@@ -29,6 +29,16 @@ def numba_found() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
+def exact_z(family: Family, value: Floats) -> Floats:
+    """Family parameters (n, P), times as logarithms, of fitted values (n, p); on its edge what is on its bound."""
+    z = family.z(value)
+    for edge, bound in zip(family.log_box, (family.lower, family.upper), strict=True):
+        full = np.zeros((len(value), len(family.lower)))
+        full[:, family.position] = value
+        z = np.where(full == bound, edge, z)  # log(exp(bound)) is not always the bound
+    return np.ascontiguousarray(z)
+
+
 def fit_family(
     x: Floats,
     y: Floats,

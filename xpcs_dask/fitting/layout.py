@@ -13,7 +13,7 @@ import numpy as np
 
 from xpcs_dask.fitting.models import Model
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Detail: TypeAlias = Literal["core", "full"]
 
@@ -45,6 +45,27 @@ class Rung(IntEnum):
     TRF = 4
     LM = 5
     EVOLUTION = 6
+
+
+class ErrorsFrom(IntEnum):
+    """What the standard errors of a curve rest on."""
+
+    UNKNOWN = 0
+    """There is no fit, or it is from a version that did not say."""
+    WALD = 1
+    """The errors of the points, as they are, independent."""
+    SCALED = 2
+    """The same, up to a common factor from the residuals."""
+    HC3 = 3
+    """The residuals, delay by delay, as if these were independent."""
+    THEORY = 4
+    """Theory of the noise: the fitted decay, counts and frames."""
+    CLUSTER = 5
+    """The scatter of clusters (pixels, segments, repeats) of the bin."""
+    M_ESTIMATOR = 6
+    """The residuals and the robust loss."""
+    GLS = 7
+    """Theory of the noise, which weighs the points too."""
 
 
 class Flag(IntFlag):
@@ -84,6 +105,14 @@ class Flag(IntFlag):
     """The format does not tell products or counts; the error model had the scatter of the curve to go by."""
     DELAYS_ASSUMED_INDEPENDENT = 65536
     """Standard errors are from the residuals as if delays were independent (HC3): too small in bright data."""
+    GLS_NOT_POSSIBLE = 131072
+    """Generalised least squares was asked for, but counts are not known; the fit has diagonal weights."""
+    INTERVAL_OPEN = 262144
+    """An interval ends on the bound of a parameter: the data do not limit it on that side."""
+    FEW_CLUSTERS = 524288
+    """Standard errors rest on the scatter of fewer than 8 clusters."""
+    OUTLIERS = 1048576
+    """At least one point was left out as an outlier (see quality)."""
 
 
 def flag_names(value: int) -> list[str]:
@@ -96,11 +125,11 @@ def pairs(n_parameters: int) -> int:
     return n_parameters * (n_parameters + 1) // 2
 
 
-def fit_dtype(model: Model, detail: Detail = "core") -> np.dtype[np.void]:
+def fit_dtype(model: Model, detail: Detail = "core", interval: bool = False) -> np.dtype[np.void]:
     """Structured dtype of one fitted curve.
 
-    ``core`` is what every result has (90 bytes for 4 parameters); ``full`` adds the covariance (packed lower triangle,
-    row by row) and the reduced chi2 and information criteria.
+    ``core`` is what every result has (95 bytes for 4 parameters); ``full`` adds the covariance (packed lower triangle,
+    row by row) and the reduced chi2 and information criteria; `interval` the lower and upper end for each parameter.
     """
     p = len(model.parameters)
     fields: list[tuple[str, str, tuple[int, ...]]] = [
@@ -113,7 +142,11 @@ def fit_dtype(model: Model, detail: Detail = "core") -> np.dtype[np.void]:
         ("flags", "<u4", ()),
         ("status", "i1", ()),
         ("rung", "i1", ()),
+        ("errors_from", "i1", ()),
+        ("errors_dof", "<f4", ()),
     ]
+    if interval:
+        fields.append(("interval", "<f8", (p, 2)))
     if detail == "full":
         fields += [
             ("covariance", "<f8", (pairs(p),)),

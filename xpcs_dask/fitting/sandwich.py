@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xpcs_dask.fitting.families import numba_found
+from xpcs_dask.fitting.families import exact_z, numba_found
 from xpcs_dask.fitting.kernel.family import family_of
-from xpcs_dask.fitting.layout import Flag, Status, pairs
+from xpcs_dask.fitting.layout import ErrorsFrom, Flag, Status, pairs
 from xpcs_dask.fitting.models import Floats, Model
 from xpcs_dask.fitting.problem import Problem, choose
 from xpcs_dask.fitting.theory import NO_LAGS, Lags, workspace
@@ -71,13 +71,20 @@ def robust_errors(
     else:
         covariance = np.stack([_hc3(x, y[k], weight[k], rows["value"][k], model, lower, upper) for k in fitted])
         theory = np.zeros(fitted.size, np.bool_)
-    p = len(model.parameters)
+    put_covariance(rows, fitted, covariance)
+    rows["errors_from"][fitted] = np.where(theory, ErrorsFrom.THEORY, ErrorsFrom.HC3)
+    rows["errors_dof"][fitted] = np.where(theory, np.inf, rows["dof"][fitted])
+    rows["flags"][fitted[~theory]] |= np.uint32(Flag.DELAYS_ASSUMED_INDEPENDENT)
+
+
+def put_covariance(rows: NDArray[np.void], which: NDArray[np.intp], covariance: Floats) -> None:
+    """Write covariances (k, p, p) of some rows, and the standard errors that follow."""
+    p = covariance.shape[1]
     row, column = np.tril_indices(p)
     packed = covariance[:, row, column]
-    rows["covariance"][fitted] = packed
+    rows["covariance"][which] = packed
     with np.errstate(invalid="ignore"):
-        rows["stderr"][fitted] = np.sqrt(packed[:, [pairs(k + 1) - 1 for k in range(p)]])
-    rows["flags"][fitted[~theory]] |= np.uint32(Flag.DELAYS_ASSUMED_INDEPENDENT)
+        rows["stderr"][which] = np.sqrt(packed[:, [pairs(k + 1) - 1 for k in range(p)]])
 
 
 def _compiled(
@@ -88,11 +95,7 @@ def _compiled(
     from xpcs_dask.fitting.kernel.table import log_delays
 
     family = family_of(model, lower, upper)
-    z = np.ascontiguousarray(family.z(value))
-    for edge, bound in zip(family.log_box, (family.lower, family.upper), strict=True):
-        full = np.zeros((len(value), len(family.lower)))
-        full[:, family.position] = value
-        z = np.where(full == bound, edge, z)  # log(exp(bound)) is not always the bound
+    z = exact_z(family, value)
     found = NO_LAGS if noise is None else noise.lags
     counts = frames = share = np.zeros(len(y))
     length = np.zeros((len(y), 0))

@@ -13,7 +13,7 @@ from xpcs_dask.fitting.losses import RHO
 from xpcs_dask.fitting.models import Floats
 from xpcs_dask.fitting.problem import Problem
 
-Kind: TypeAlias = Literal["wald", "scaled", "hc3", "theory", "m_estimator"]
+Kind: TypeAlias = Literal["wald", "scaled", "hc3", "theory", "cluster", "m_estimator"]
 
 PRESENCE = 1e-3
 """A parameter with a larger part in such a direction is not known."""

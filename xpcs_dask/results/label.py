@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xpcs_dask.fitting.layout import Flag, Rung, Status, pairs
+from xpcs_dask.fitting.layout import ErrorsFrom, Flag, Rung, Status, pairs
 from xpcs_dask.fitting.models import Model
 from xpcs_dask.fitting.quality import PointFlag
 
@@ -26,6 +26,9 @@ LONG_NAMES: Mapping[str, tuple[str, str]] = {
     "status": ("how the fit ended", "1"),
     "rung": ("which attempt won", "1"),
     "flags": ("what to distrust", "1"),
+    "errors_from": ("what the standard errors rest on", "1"),
+    "errors_dof": ("degrees of freedom of the standard errors, infinite where theirs are known", "1"),
+    "interval": ("ends of the interval of the parameter", BY_PARAMETER),
     "covariance": ("covariance of the parameters, packed lower triangle", BY_PAIR),
     "reduced_chi2": ("chi2 per degree of freedom", "1"),
     "aicc": ("Akaike information criterion, corrected for few points", "1"),
@@ -35,9 +38,20 @@ LONG_NAMES: Mapping[str, tuple[str, str]] = {
 }
 """Long name and unit of every variable of a result."""
 
-CODES: Mapping[str, type[IntEnum | IntFlag]] = {"status": Status, "rung": Rung, "flags": Flag, "quality": PointFlag}
-LAST: Mapping[str, str] = {"value": "parameter", "stderr": "parameter", "covariance": "pair"}
-"""The dimension that a column has beyond those of the curves."""
+CODES: Mapping[str, type[IntEnum | IntFlag]] = {
+    "status": Status,
+    "rung": Rung,
+    "flags": Flag,
+    "errors_from": ErrorsFrom,
+    "quality": PointFlag,
+}
+LAST: Mapping[str, tuple[str, ...]] = {
+    "value": ("parameter",),
+    "stderr": ("parameter",),
+    "covariance": ("pair",),
+    "interval": ("parameter", "bound"),
+}
+"""Dimensions that a column has beyond those of the curves."""
 
 
 def label(
@@ -63,13 +77,15 @@ def label(
         Provenance.
     """
     variables = {
-        name: xr.Variable((*dims, LAST[name]) if name in LAST else tuple(dims), column, attributes(name, column.dtype))
+        name: xr.Variable((*dims, *LAST.get(name, ())), column, attributes(name, column.dtype))
         for name, column in columns.items()
     }
     own = {
         "parameter": ("parameter", list(model.names), {"long_name": "parameter of the model", "units": "1"}),
         "unit": ("parameter", list(model.units), {"long_name": "unit of the parameter", "units": "1"}),
     }
+    if "interval" in columns:
+        own["bound"] = ("bound", ["lower", "upper"], {"long_name": "end of the interval", "units": "1"})
     if "covariance" in columns:
         first, second = lower_triangle(len(model.names))
         names = [f"{model.names[i]}:{model.names[j]}" for i, j in zip(first, second, strict=True)]

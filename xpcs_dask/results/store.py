@@ -15,9 +15,19 @@ import xarray as xr
 from xpcs_dask.errors import ConfigError, FileRejected, OutputExistsError
 from xpcs_dask.fitting.layout import SCHEMA_VERSION
 from xpcs_dask.results.atomic import whole
-from xpcs_dask.results.label import plain_text
+from xpcs_dask.results.label import attributes, plain_text
 
-MIGRATIONS: dict[int, Callable[[xr.Dataset], xr.Dataset]] = {}
+
+def _with_unknown_errors(data: xr.Dataset) -> xr.Dataset:
+    """Version 1 did not say what standard errors rest on."""
+    unknown = {"errors_from": (0, np.int8), "errors_dof": (np.nan, np.float32)}
+    found = {name: xr.full_like(data["status"], value, dtype) for name, (value, dtype) in unknown.items()}
+    for name, array in found.items():
+        array.attrs = attributes(name, array.dtype)
+    return data.assign(found)
+
+
+MIGRATIONS: dict[int, Callable[[xr.Dataset], xr.Dataset]] = {1: _with_unknown_errors}
 """What turns a result of schema version ``key`` into one of version ``key + 1``."""
 
 SETTINGS = ("model", "config", "bounds", "inputs", "versions", "cpu")
