@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xpcs_dask import simulate
     from xpcs_dask.api import fit, quality
-    from xpcs_dask.config import FitConfig
+    from xpcs_dask.bootstrapping import bootstrap
+    from xpcs_dask.config import BootstrapConfig, FitConfig
     from xpcs_dask.fitting.curves import fit_curves
-    from xpcs_dask.fitting.layout import Flag, Rung, Status, flag_names
+    from xpcs_dask.fitting.layout import ErrorsFrom, Flag, Rung, Status, flag_names
     from xpcs_dask.fitting.models import MODELS, Model, Parameter
     from xpcs_dask.io.export import export
     from xpcs_dask.io.extras import open_arrays
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODELS",
+    "BootstrapConfig",
+    "ErrorsFrom",
     "FitConfig",
     "Flag",
     "Model",
@@ -39,6 +42,7 @@ __all__ = [
     "Status",
     "__version__",
     "average",
+    "bootstrap",
     "dispersion",
     "export",
     "fit",
@@ -58,6 +62,8 @@ __all__ = [
 
 _HOME = {
     "MODELS": "xpcs_dask.fitting.models",
+    "BootstrapConfig": "xpcs_dask.config",
+    "ErrorsFrom": "xpcs_dask.fitting.layout",
     "FitConfig": "xpcs_dask.config",
     "Flag": "xpcs_dask.fitting.layout",
     "Model": "xpcs_dask.fitting.models",
@@ -65,6 +71,7 @@ _HOME = {
     "Rung": "xpcs_dask.fitting.layout",
     "Status": "xpcs_dask.fitting.layout",
     "average": "xpcs_dask.physics.average",
+    "bootstrap": "xpcs_dask.bootstrapping",
     "dispersion": "xpcs_dask.physics.dispersion",
     "export": "xpcs_dask.io.export",
     "fit": "xpcs_dask.api",

@@ -13,10 +13,10 @@ import xarray as xr
 from xpcs_dask.config import FitConfig
 from xpcs_dask.engine.graph import columns, map_curves
 from xpcs_dask.errors import NoUsableInputError
-from xpcs_dask.fitting.blocks import fit_block
+from xpcs_dask.fitting.blocks import Job, fit_block, fitted_points
 from xpcs_dask.fitting.curves import check_output
-from xpcs_dask.fitting.layout import fit_dtype
 from xpcs_dask.fitting.models import Evaluate, Model, resolve
+from xpcs_dask.fitting.points import POINT
 from xpcs_dask.io.open import open_g2
 from xpcs_dask.prepare import known, levels, operands, points, prepare, select
 from xpcs_dask.results import PackedFits, label_points, open_results, provenance, save
@@ -66,8 +66,9 @@ def fit(
     data : xarray.Dataset, xarray.DataArray or xarray.DataTree
         A Dataset as `open_g2` returns it: ``g2`` and ``g2_err``, dimensions ``(..., delay)`` in any order, coordinate
         ``delay`` in s. What weights need is used if it is there: ``n_products(..., delay)``, ``level(delay)``, and
-        along any other dimensions ``rate``, ``runs``, ``n_pixels``, ``frames``, ``frame_time``. Or ``g2`` alone as a
-        DataArray. Or a DataTree of such Datasets, each group fitted by itself.
+        along any other dimensions ``rate``, ``runs``, ``n_pixels``, ``frames``, ``frame_time``;
+        ``g2_cluster(..., cluster, delay)``, curves of pixels, segments or repeats, for standard errors. Or ``g2`` alone
+        as a DataArray. Or a DataTree of such Datasets, each group fitted by itself.
     model : str, Model or callable
         A key of `MODELS`, a record, or any function ``f(delay, *parameters)``.
     config : FitConfig, optional
@@ -80,9 +81,11 @@ def fit(
     -------
     xarray.Dataset or xarray.DataTree
         ``value`` and ``stderr`` ``(..., parameter)`` in the units that coordinate ``unit`` names; ``chi2``, ``dof``,
-        ``n_used``, ``evaluations``, ``status``, ``rung`` and ``flags`` ``(...)``. With ``detail="full"`` (default) also
-        ``covariance(..., pair)`` (see `covariance_matrix`), ``reduced_chi2``, ``aicc``, ``bic`` and the point flags
-        ``quality(..., delay)``. Coordinates of the curves are carried over. Lazy if and only if `data` is: building
+        ``n_used``, ``evaluations``, ``status``, ``rung``, ``flags``, ``errors_from`` (what the standard errors rest on)
+        and ``errors_dof`` ``(...)``. With ``detail="full"`` (default) also ``covariance(..., pair)`` (see
+        `covariance_matrix`), ``reduced_chi2``, ``aicc``, ``bic`` and the point flags ``quality(..., delay)``; with
+        ``interval=`` also ``interval(..., parameter, bound)``; with ``diagnostics=`` what docs/diagnostics.md lists.
+        Coordinates of the curves are carried over. Lazy if and only if `data` is: building
         runs no task, and blocks of curves (not delays) become tasks.
 
     Raises
@@ -116,33 +119,50 @@ def packed_fits(
     """`fit` before its results are labelled; of a DataTree, by the path of the group."""
     record = resolve(model)
     if isinstance(data, xr.DataTree):
-        return _each_group(data, lambda group: _packed(*prepare(group, None, config), record))
+        return each_group(data, lambda group: _packed(*prepare(group, None, config), record))
     return _packed(*prepare(data, sigma, config), record)
 
 
 def _packed(curves: xr.Dataset, config: FitConfig, record: Model) -> PackedFits:
-    delay = known(curves["delay"]).astype(np.float64)
-    lower, upper = record.box(delay, config.bounds, config.fixed)
-    check_output(record, delay, delay.size, lower, upper, None)
+    job = job_of(curves, config, record)
     g2, others = operands(curves, config)
     records = map_curves(
-        partial(fit_block, delay=delay, level=levels(curves), model=record, config=config, lower=lower, upper=upper),
+        partial(fit_block, job=job),
         g2,
         *others,
         core="delay",
-        dtype=fit_dtype(record, config.detail),
+        dtype=job.dtype,
         name=f"fit-{record.name}",
         own=("cluster",),
     )
     dims = [str(dim) for dim in curves["g2"].dims]
     return PackedFits(
         records=records,
-        points=points(curves, config) if config.detail == "full" else None,
+        points=_points(curves, job) if config.detail == "full" else None,
         dims=dims,
-        coords=_coords(curves, dims),
+        coords=coords_of(curves, dims),
         model=record,
-        attrs=provenance(curves, record, config, lower, upper),
+        attrs=provenance(curves, record, config, job.lower, job.upper),
     )
+
+
+def job_of(curves: xr.Dataset, config: FitConfig, record: Model) -> Job:
+    """Gather what the blocks of prepared curves share; refuses bounds and models that cannot be right."""
+    delay = known(curves["delay"]).astype(np.float64)
+    lower, upper = record.box(delay, config.bounds, config.fixed)
+    check_output(record, delay, delay.size, lower, upper, None)
+    return Job(delay=delay, level=levels(curves), model=record, config=config, lower=lower, upper=upper)
+
+
+def _points(curves: xr.Dataset, job: Job) -> Any:
+    """Errors and flags of points; which are outliers only the fit can tell."""
+    if job.config.robust != "clip":
+        return points(curves, job.config)
+    g2, others = operands(curves, job.config)
+    return map_curves(
+        partial(fitted_points, job=job), g2, *others, core="delay", dtype=POINT, name="quality", keep_core=True,
+        own=("cluster",),
+    )  # fmt: skip
 
 
 def quality(
@@ -159,16 +179,16 @@ def quality(
     """
     config = FitConfig.make(config, **settings)
     if isinstance(data, xr.DataTree):
-        return xr.DataTree.from_dict(_each_group(data, lambda group: _labelled_points(*prepare(group, None, config))))
+        return xr.DataTree.from_dict(each_group(data, lambda group: _labelled_points(*prepare(group, None, config))))
     return _labelled_points(*prepare(data, sigma, config))
 
 
 def _labelled_points(curves: xr.Dataset, config: FitConfig) -> xr.Dataset:
     dims = [str(dim) for dim in curves["g2"].dims]
-    return label_points(columns(points(curves, config)), dims, _coords(curves, dims))
+    return label_points(columns(points(curves, config)), dims, coords_of(curves, dims))
 
 
-def _each_group(tree: xr.DataTree, verb: Callable[[xr.Dataset], T]) -> dict[str, T]:
+def each_group(tree: xr.DataTree, verb: Callable[[xr.Dataset], T]) -> dict[str, T]:
     """Call a verb on every group that holds curves, by path; groups with nothing left are named in the log."""
     found: dict[str, T] = {}
     empty = []
@@ -185,6 +205,6 @@ def _each_group(tree: xr.DataTree, verb: Callable[[xr.Dataset], T]) -> dict[str,
     return found
 
 
-def _coords(data: xr.Dataset, dims: Any) -> dict[Any, xr.DataArray]:
+def coords_of(data: xr.Dataset, dims: Any) -> dict[Any, xr.DataArray]:
     """Coordinates along no other than the given dimensions."""
     return {name: coordinate for name, coordinate in data.coords.items() if set(coordinate.dims) <= set(dims)}

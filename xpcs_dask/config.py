@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from xpcs_dask.errors import ConfigError
 
@@ -119,3 +119,10 @@ class BootstrapConfig(Settings):
     """Of the random numbers; these depend on nothing else but the curve and the number of the replicate."""
     keep_replicates: bool = False
     """Return the parameters of all refits too."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        delays = self.scheme not in ("auto", "cluster")
+        if (self.over == "delay" and self.scheme == "cluster") or (self.over not in ("auto", "delay") and delays):
+            raise ValueError(f"scheme '{self.scheme}' does not resample over '{self.over}'; leave one of them at auto")
+        return self

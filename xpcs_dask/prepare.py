@@ -12,7 +12,7 @@ import xarray as xr
 from xpcs_dask.config import FitConfig, Range
 from xpcs_dask.engine.graph import Named, map_curves
 from xpcs_dask.errors import ConfigError, NoUsableInputError
-from xpcs_dask.fitting.blocks import POINT, sigma_block
+from xpcs_dask.fitting.points import POINT, sigma_block
 from xpcs_dask.fitting.standard_errors import wants_clusters
 
 
@@ -97,12 +97,12 @@ def _check_delays(delay: Any) -> None:
         )
 
 
-def operands(data: xr.Dataset, config: FitConfig) -> tuple[Named, list[Named | None]]:
+def operands(data: xr.Dataset, config: FitConfig, clusters: bool = False) -> tuple[Named, list[Named | None]]:
     """g2 and what else the block functions take, each with its dimensions in the order of g2.
 
     The others are errors, numbers of products, coincidences per product (all runs together), pixels, the length of the
-    run in s, counts per pixel and frame of one run, its frames, and clusters; None for what the data lack or the
-    settings do not ask for.
+    run in s, counts per pixel and frame of one run, its frames, and clusters; None for what the data lack, and for
+    clusters that neither `clusters` nor the settings ask for.
     """
     g2 = data["g2"].variable
     stored = data["g2_err"].variable if "g2_err" in data else None
@@ -114,13 +114,13 @@ def operands(data: xr.Dataset, config: FitConfig) -> tuple[Named, list[Named | N
         "frame_time": _run(data),
         "counts": _counts(data),
         "frames": data.variables.get("frames"),
-        "g2_cluster": data.variables.get("g2_cluster") if wants_clusters(config) else None,
+        "g2_cluster": data.variables.get("g2_cluster") if clusters or wants_clusters(config) else None,
     }
     return _named(g2, g2.dims), [_optional(name, variable, g2.dims) for name, variable in found.items()]
 
 
 def points(data: xr.Dataset, config: FitConfig) -> Any:
-    """Errors that weigh the points and what is wrong with these: (..., delay) of `fitting.blocks.POINT`, lazy as g2."""
+    """Errors that weigh the points and what is wrong with these: (..., delay) of `fitting.points.POINT`, lazy as g2."""
     g2, others = operands(data, config)
     delay = known(data["delay"]).astype(np.float64)
     return map_curves(

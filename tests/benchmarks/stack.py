@@ -30,9 +30,10 @@ from xpcs_dask import api
 from xpcs_dask.cluster import connect
 from xpcs_dask.config import FitConfig
 from xpcs_dask.fitting import quality
-from xpcs_dask.fitting.blocks import SLAB_POINTS, one_thread
 from xpcs_dask.fitting.models import MODELS
+from xpcs_dask.fitting.slabs import SLAB_POINTS
 from xpcs_dask.fitting.strategy import fit_stack
+from xpcs_dask.fitting.threads import one_thread
 from xpcs_dask.io.lazy import files_per_block
 from xpcs_dask.io.stack import open_stack, write_stack
 from xpcs_dask.results import PackedFits

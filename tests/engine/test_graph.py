@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from engine.counting import TooManyComputes, computes_at_most
 
-from xpcs_dask.engine.graph import Named, columns, map_curves
+from xpcs_dask.engine.graph import Named, columns, map_curves, map_grid
 
 RECORD = np.dtype([("total", "<f8"), ("ends", "<f4", (2,)), ("count", "i1")])
 G2 = np.arange(2 * 3 * 5, dtype=np.float32).reshape(2, 3, 5)
@@ -150,3 +150,57 @@ def test_dimensions_out_of_order_are_refused(first, other):
     others = () if other is None else (Named(np.ones((1,) * len(other)), other),)
     with pytest.raises(ValueError, match="dimension"):
         map_curves(describe, Named(G2, first), *others, core="delay", dtype=RECORD, name="x")
+
+
+def spread(g2, shift=None, own=None, *, first, last):
+    """Mean of every curve plus numbers first..last, and these numbers; clusters add their own number."""
+    assert type(g2) is np.ndarray
+    number = np.arange(first, last, dtype=float)
+    mean = g2.mean(-1) + (0.0 if shift is None else shift[..., 0]) + (0.0 if own is None else own.shape[-2])
+    return np.stack(np.broadcast_arrays(mean[..., None] + number, number), axis=-1)
+
+
+@pytest.mark.parametrize("chunks", [(1, 1, 5), (2, 2, 2), (2, 3, 5)])
+@pytest.mark.parametrize("sizes", [(7,), (3, 3, 1), (1,) * 7])
+def test_a_grid_of_blocks_and_pieces_is_one_array(chunks, sizes):
+    shift = np.array([10.0, 20.0])
+    others = (Named(shift, ("file",)), Named(np.ones((3, 4, 5)), ("qbin", "cluster", "delay")))
+    settings = {"core": "delay", "sizes": sizes, "width": 2, "name": "spread", "own": ("cluster",)}
+    expected = (G2.mean(-1) + shift[:, None])[..., None] + np.arange(7) + 4
+    now = map_grid(spread, Named(G2, DIMS), *others, **settings)
+    assert type(now) is np.ndarray
+    np.testing.assert_allclose(now[..., 0], expected)
+    with computes_at_most(0):
+        lazy = map_grid(spread, Named(da.from_array(G2, chunks=chunks), DIMS), *others, **settings)
+    assert lazy.chunks == (*da.empty((2, 3), chunks=chunks[:2]).chunks, sizes, (2,))
+    assert np.array_equal(lazy.compute(scheduler="sync"), now)
+
+
+def test_a_grid_has_one_task_for_each_block_and_piece():
+    seen = []
+
+    def noted(g2, *, first, last):
+        seen.append((g2.shape, first, last))
+        return spread(g2, first=first, last=last)
+
+    blocks = Named(da.from_array(G2, chunks=(1, 3, 5)), DIMS)
+    map_grid(noted, blocks, core="delay", sizes=(3, 4), width=2, name="spread").compute(scheduler="sync")
+    assert sorted(seen) == [((1, 3, 5), 0, 3)] * 2 + [((1, 3, 5), 3, 7)] * 2
+
+
+def test_operands_may_have_a_dimension_of_their_own():
+    own = np.arange(3 * 4 * 5, dtype=float).reshape(3, 4, 5)
+    seen = []
+
+    def largest(g2, clusters):
+        seen.append(clusters.shape)
+        out = np.zeros(g2.shape[:-1], RECORD)
+        out["total"] = clusters.max(axis=(-2, -1))
+        return out
+
+    named = [(own, ("qbin", "cluster", "delay"))]
+    now = build(G2, *named, function=largest, own=("cluster",))
+    assert now["total"].tolist() == [own.max(axis=(1, 2)).tolist()] * 2
+    lazy = build(da.from_array(G2, chunks=(1, 2, 5)), *named, function=largest, own=("cluster",))
+    assert np.array_equal(lazy.compute(scheduler="sync"), now)
+    assert set(seen) == {(1, 3, 4, 5), (1, 2, 4, 5), (1, 1, 4, 5)}

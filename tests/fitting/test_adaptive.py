@@ -46,6 +46,14 @@ def rows_of(found, k):
     return Intervals(*(getattr(found, f.name)[k : k + 1] for f in fields(found)))
 
 
+def covariance_in_ln_tau(replicates):
+    """Covariance of (contrast, ln tau, baseline), carried to tau at the estimate."""
+    unit = np.array([1.0, VALUE[1], 1.0])
+    return np.cov(np.column_stack([replicates[:, 0], np.log(replicates[:, 1]), replicates[:, 2]]).T) * np.outer(
+        unit, unit
+    )
+
+
 def test_a_curve_stops_at_the_first_round_that_is_enough():
     draw, config = Drawn(), BootstrapConfig(max_resamples=5000)
     found = adaptive(draw, parents(), KINDS, config)
@@ -61,7 +69,9 @@ def test_a_curve_stops_at_the_first_round_that_is_enough():
         assert not np.isnan(found.lower[k]).any()
         np.testing.assert_array_equal(there.lower, found.lower[k : k + 1])
         np.testing.assert_array_equal(there.upper, found.upper[k : k + 1])
-        np.testing.assert_allclose(found.deviation[k], draw.all[k, :made].std(axis=0, ddof=1), rtol=1e-12)
+        expected = covariance_in_ln_tau(draw.all[k, :made])
+        np.testing.assert_allclose(found.covariance[k], expected, rtol=1e-10, atol=1e-18)
+        np.testing.assert_allclose(found.deviation[k], np.sqrt(np.diag(expected)), rtol=1e-12)
     assert found.replicates.shape == (6, 0, 3)
 
 
@@ -140,7 +150,8 @@ def test_curves_without_a_fit_are_not_drawn_and_those_that_never_refit_are_given
         assert (found.mark[k] == Mark.UNDEFINED).all()
         assert not found.reached[k]
     good = draw.all[5, : found.resamples[5]]
-    np.testing.assert_allclose(found.deviation[5], np.nanstd(np.delete(good, np.s_[::3], axis=0), axis=0, ddof=1))
+    expected = covariance_in_ln_tau(np.delete(good, np.s_[::3], axis=0))
+    np.testing.assert_allclose(found.deviation[5], np.sqrt(np.diag(expected)), rtol=1e-10)
 
 
 def test_enough_wants_every_end_of_every_parameter():

@@ -11,11 +11,13 @@ from scipy.optimize import curve_fit
 from threadpoolctl import threadpool_info
 
 from xpcs_dask.config import FitConfig
-from xpcs_dask.fitting import blocks
-from xpcs_dask.fitting.blocks import fit_block, one_thread, sigma_block
+from xpcs_dask.fitting import slabs
+from xpcs_dask.fitting.blocks import Job, fit_block
 from xpcs_dask.fitting.layout import Flag, Status, fit_dtype
 from xpcs_dask.fitting.models import MODELS
+from xpcs_dask.fitting.points import sigma_block
 from xpcs_dask.fitting.quality import PointFlag
+from xpcs_dask.fitting.threads import one_thread
 
 SINGLE = MODELS["single"]
 DATA = stack(files=3, bins=4)
@@ -28,7 +30,7 @@ LOWER, UPPER = SINGLE.box(DELAY)
 def run(g2=G2, err=ERR, products=PRODUCTS, *, model=SINGLE, box=None, **settings):
     lower, upper = box or model.box(DELAY)
     config = FitConfig.make(**{"errors": "quoted", **settings})
-    return fit_block(g2, err, products, delay=DELAY, model=model, config=config, lower=lower, upper=upper)
+    return fit_block(g2, err, products, job=Job(delay=DELAY, model=model, config=config, lower=lower, upper=upper))
 
 
 def points(g2=G2, err=ERR, products=PRODUCTS):
@@ -63,7 +65,7 @@ def test_same_minimum_as_scipy_on_the_points_that_are_used():
 @pytest.mark.parametrize("slab", [1, 3 * 32, 10**6])
 def test_rows_do_not_depend_on_slabs(slab, monkeypatch):
     expected = run()
-    monkeypatch.setattr(blocks, "SLAB_POINTS", slab)
+    monkeypatch.setattr(slabs, "SLAB_POINTS", slab)
     assert run().tobytes() == expected.tobytes()
     used = np.broadcast_to(PRODUCTS >= 4, G2.shape)
     assert (points()["quality"] == np.where(used, 0, PointFlag.FEW_PRODUCTS | PointFlag.NOT_USED)).all()

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from arch.bootstrap import IIDBootstrap
 from scipy import stats
 
 from xpcs_dask.errors import ConfigError
@@ -54,6 +55,25 @@ def test_percentile_and_basic_are_scipys(kind, scipys_name, level):
         np.testing.assert_allclose([found.lower[k, 0], found.upper[k, 0]], [low, high], rtol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["percentile", "basic", "bca"])
+def test_arch_agrees(kind, monkeypatch):
+    """From the same draws of its own, with NumPy's default quantile in place of ours."""
+    monkeypatch.setattr("xpcs_dask.fitting.interval_kinds.quantile", numpys_quantile)
+    samples, _ = resampled_means()
+    for sample in samples:
+        replicates = IIDBootstrap(sample, seed=1).apply(np.mean, B)[None]
+        expected = IIDBootstrap(sample, seed=1).conf_int(np.mean, B, method=kind, size=0.9)
+        parents = means(sample[None], acceleration=acceleration(jackknife(sample[None])))
+        found = interval(kind, replicates, parents, 0.9)
+        np.testing.assert_allclose([found.lower[0, 0], found.upper[0, 0]], expected[:, 0], rtol=1e-11)
+
+
+def numpys_quantile(ordered, count, fraction):
+    """What `quantiles.quantile` would be by NumPy's default definition."""
+    fractions = np.broadcast_to(fraction, count.shape)
+    return np.array([[np.quantile(o[0], f[0])] for o, f in zip(ordered, fractions, strict=True)])
+
+
 def jackknife(samples):
     """Influence of each point on the mean by leaving it out, as scipy has it."""
     size = samples.shape[1]
@@ -64,12 +84,7 @@ def jackknife(samples):
 @pytest.mark.parametrize("level", [0.8, 0.95])
 def test_bca_is_scipys(level, monkeypatch):
     """With scipy's quantile in place of ours: its fractions are then ours to rounding."""
-    monkeypatch.setattr(
-        "xpcs_dask.fitting.interval_kinds.quantile",
-        lambda ordered, count, fraction: np.array(
-            [[np.quantile(o[0], f[0])] for o, f in zip(ordered, fraction, strict=True)]
-        ),
-    )
+    monkeypatch.setattr("xpcs_dask.fitting.interval_kinds.quantile", numpys_quantile)
     samples, replicates = resampled_means()
     replicates[0, 10:20] = samples[0].mean()  # ties count by half
     parents = means(samples, acceleration=acceleration(jackknife(samples)))
@@ -82,12 +97,12 @@ def test_bca_is_scipys(level, monkeypatch):
 def test_bca_covers_a_skewed_truth_where_percentile_does_not():
     """Variance of a normal sample, twenty points: known from its chi2 distribution (Efron 1987)."""
     rng = np.random.default_rng(4)
-    n, size, level = 2000, 20, 0.9
-    replicates, value = np.empty((n, 1999, 1)), np.empty((n, 1))
+    n, size, level = 700, 20, 0.9
+    replicates, value = np.empty((n, 999, 1)), np.empty((n, 1))
     influence = np.empty((n, size, 1))
     for k in range(n):
         sample = rng.normal(size=size)
-        counts = rng.multinomial(size, np.full(size, 1 / size), 1999) / size
+        counts = rng.multinomial(size, np.full(size, 1 / size), 999) / size
         replicates[k, :, 0] = counts @ sample**2 - (counts @ sample) ** 2
         value[k] = sample.var()
         influence[k, :, 0] = (sample - sample.mean()) ** 2 - sample.var()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,6 +26,10 @@ from xpcs_dask.cli.options import (
     named_ranges,
     number_range,
 )
+from xpcs_dask.errors import ConfigError
+
+if TYPE_CHECKING:
+    from xpcs_dask.config import BootstrapConfig
 
 
 @one_line_errors
@@ -39,7 +43,29 @@ def fit(
     loss_scale: Annotated[float, typer.Option(help="Residual in sigma beyond which a robust loss takes over.")] = 1.0,
     search: Annotated[str, typer.Option(help="fast or thorough.")] = "fast",
     errors: Annotated[str, typer.Option(help="auto, smoothed, quoted (those of the files) or none.")] = "auto",
-    covariance: Annotated[str, typer.Option(help="auto, theory, hc3, wald or scaled.")] = "auto",
+    covariance: Annotated[str, typer.Option(help="auto, cluster, theory, hc3, wald or scaled.")] = "auto",
+    weights: Annotated[str, typer.Option(help="diagonal, or gls: with the theoretical correlation of delays.")] = (
+        "diagonal"
+    ),
+    robust: Annotated[
+        str | None, typer.Option(help="What is done about outliers: clip, cauchy or mm.", show_default=False)
+    ] = None,
+    diagnostics: Annotated[str, typer.Option(help="none, basic, standard or comprehensive.")] = "none",
+    interval: Annotated[
+        str | None,
+        typer.Option(
+            help="Intervals: covariance or profile; with --bootstrap auto, percentile, basic, bca, studentised or t.",
+            show_default=False,
+        ),
+    ] = None,
+    level: Annotated[float, typer.Option(help="Coverage of the intervals.")] = 0.95,
+    bootstrap: Annotated[
+        str | None, typer.Option(help="Refits of resampled data for each curve: a number, or auto.", show_default=False)
+    ] = None,
+    over: Annotated[
+        str, typer.Option(help="What is resampled: auto, cluster, delay, or a dimension that holds repeats.")
+    ] = "auto",
+    seed: Annotated[int, typer.Option(help="Of the random numbers of --bootstrap.")] = 0,
     q_range: Annotated[str | None, typer.Option(help="LOW,HIGH in 1/angstrom.")] = None,
     delay_range: Annotated[str | None, typer.Option(help="LOW,HIGH in s.")] = None,
     entry: Entry = "",
@@ -71,6 +97,11 @@ def fit(
         search=search,
         errors=errors,
         covariance=covariance,
+        weights=weights,
+        robust=robust,
+        diagnostics=diagnostics,
+        interval="none" if interval is None or bootstrap is not None else interval,
+        level=level,
         q_range=q_range and number_range(q_range, "--q-range"),
         delay_range=delay_range and number_range(delay_range, "--delay-range"),
         detail=detail,
@@ -81,6 +112,7 @@ def fit(
         output=output,
         model=model,
         config=config,
+        bootstrap=bootstrap_settings(bootstrap, over=over, interval=interval or "auto", level=level, seed=seed),
         scheduler=scheduler,
         chunks=block_files(chunks),
         entry=entry,
@@ -101,6 +133,17 @@ def fit(
     typer.echo(report.as_json(result) if as_json else report.as_lines(result))
     if strict:
         refuse_shortfall(result)
+
+
+def bootstrap_settings(resamples: str | None, **settings: Any) -> BootstrapConfig | None:
+    """Read ``--bootstrap``, a number or auto; None if it was not given."""
+    from xpcs_dask.config import BootstrapConfig
+
+    if resamples is None:
+        return None
+    if resamples != "auto" and not resamples.isdecimal():
+        raise ConfigError(f"--bootstrap takes auto or a number of refits; got '{resamples}'")
+    return BootstrapConfig.make(resamples="auto" if resamples == "auto" else int(resamples), **settings)
 
 
 def refuse_shortfall(result: report.Report) -> None:

@@ -15,7 +15,7 @@ from xpcs_dask.errors import NoUsableInputError
 
 if TYPE_CHECKING:
     from xpcs_dask.cli.groups import Results
-    from xpcs_dask.config import FitConfig
+    from xpcs_dask.config import BootstrapConfig, FitConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,7 @@ class Request:
     output: Path
     model: str
     config: FitConfig
+    bootstrap: BootstrapConfig | None = None
     scheduler: str = "threads"
     chunks: int | Literal["auto"] = "auto"
     entry: str = ""
@@ -138,12 +139,15 @@ def computed(data: Results, request: Request) -> Results:
     """Fit all curves where `request` says. Records travel between processes once, and get their names here."""
     import xarray as xr
 
-    from xpcs_dask import api
+    from xpcs_dask import api, bootstrapping
     from xpcs_dask.cli import progress
     from xpcs_dask.cluster import connect
     from xpcs_dask.results import PackedFits
 
-    packed = api.packed_fits(data, request.model, request.config)
+    if request.bootstrap is None:
+        packed = api.packed_fits(data, request.model, request.config)
+    else:
+        packed = bootstrapping.packed_bootstraps(data, request.model, request.config, request.bootstrap)
     fits = {"/": packed} if isinstance(packed, PackedFits) else packed
     total = sum(fitted.records.size for fitted in fits.values())
     with connect(request.scheduler) as connection, progress.bar(total, request.progress) as advance:
@@ -175,6 +179,7 @@ def describe(request: Request, data: Results, rejected: list[dict[str, str]]) ->
         "settings": {
             "model": request.model,
             **request.config.model_dump(mode="json"),
+            "bootstrap": None if request.bootstrap is None else request.bootstrap.model_dump(mode="json"),
             **request.told,
             "include": list(request.include),
         },

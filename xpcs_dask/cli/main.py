@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from xpcs_dask.cli.average import average
+from xpcs_dask.cli.compare import compare
 from xpcs_dask.cli.demo import demo
 from xpcs_dask.cli.dispersion import dispersion
 from xpcs_dask.cli.export import export
@@ -30,6 +31,7 @@ app.command()(average)
 app.command()(pack)
 app.command()(export)
 app.command()(dispersion)
+app.command()(compare)
 app.command()(simulate)
 app.command()(demo)
 

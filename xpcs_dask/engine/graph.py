@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Named", "columns", "map_curves"]
+__all__ = ["Named", "columns", "map_curves", "map_grid"]
 
 
 class Named(NamedTuple):
@@ -62,24 +62,13 @@ def map_curves(
     array
         Lazy if and only if an operand is.
     """
-    if first.dims[-1:] != (core,):
-        raise ValueError(f"the last dimension must be {core!r}, not {first.dims}")
-    present = [operand for operand in (first, *others) if operand is not None]
-    call = partial(_on_block, function, tuple(_placed(operand, first.dims, own) for operand in (first, *others)))
+    present, call, chunks = _lined_up(function, first, others, core, own)
     if not any(_is_lazy(operand.data) for operand in present):
         return call(*(np.asarray(operand.data) for operand in present))
 
     import dask.array as da
 
-    chunks = _block_sizes(first, core)
-    index = {dim: k for k, dim in enumerate(first.dims)}
-    arguments: list[Any] = []
-    for operand in present:
-        for dim in operand.dims:
-            index.setdefault(dim, len(index))
-        sizes = tuple(chunks.get(dim, (size,)) for dim, size in zip(operand.dims, operand.data.shape, strict=True))
-        array = operand.data.rechunk(sizes) if _is_lazy(operand.data) else da.from_array(operand.data, chunks=sizes)
-        arguments += [array, tuple(index[dim] for dim in operand.dims)]
+    index, arguments = _arguments(present, chunks)
     # The result keeps `core` with length 1 until the end: Dask fuses no task that drops a dimension with those that
     # read its input, and every block would travel through the scheduler.
     full = da.blockwise(
@@ -97,6 +86,62 @@ def map_curves(
         return full
     meta = np.empty((0,) * (len(first.dims) - 1), dtype=dtype)
     return da.map_blocks(_without_core, full, drop_axis=full.ndim - 1, dtype=full.dtype, meta=meta, token=name)
+
+
+def map_grid(
+    function: Callable[..., Any],
+    first: Named,
+    *others: Named | None,
+    core: str,
+    sizes: tuple[int, ...],
+    width: int,
+    name: str,
+    own: tuple[str, ...] = (),
+) -> Any:
+    """Call ``function(first, *others, first=a, last=b)`` on every block of curves and every piece of a range.
+
+    Parameters
+    ----------
+    function : callable
+        Returns float64 ``(..., b - a, width)``, the leading dimensions of its first block and then its piece.
+    first, others, core, name, own
+        As for `map_curves`.
+    sizes : tuple of int
+        Lengths of the pieces; their sum is the range.
+    width : int
+        Length of the last dimension of the result.
+
+    Returns
+    -------
+    array
+        ``(..., sum of sizes, width)``; lazy if and only if an operand is, one task for each block and piece.
+    """
+    ends = np.cumsum((0, *sizes))
+    pieces = list(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True))
+    present, call, chunks = _lined_up(function, first, others, core, own)
+    if not any(_is_lazy(operand.data) for operand in present):
+        blocks = [np.asarray(operand.data) for operand in present]
+        return np.concatenate([call(*blocks, first=a, last=b) for a, b in pieces], axis=-2)
+
+    import dask.array as da
+
+    axes, arguments = _arguments(present, chunks)
+    lead = tuple(axes[dim] for dim in first.dims[:-1])
+    piece, last = len(axes), len(axes) + 1
+    return da.blockwise(
+        partial(_on_piece, call),
+        (*lead, piece, last),
+        da.from_array(np.array(pieces), chunks=(1, 2)),
+        (piece, last + 1),
+        *arguments,
+        new_axes={last: width},
+        adjust_chunks={piece: sizes},
+        token=name,
+        dtype=np.float64,
+        meta=np.empty((0,) * (len(lead) + 2)),
+        concatenate=None,
+        align_arrays=False,
+    )
 
 
 def columns(packed: Any) -> dict[str, Any]:
@@ -125,6 +170,32 @@ def columns(packed: Any) -> dict[str, Any]:
     }
 
 
+def _lined_up(
+    function: Callable[..., Any], first: Named, others: tuple[Named | None, ...], core: str, own: tuple[str, ...]
+) -> tuple[list[Named], Callable[..., Any], dict[str, tuple[int, ...]]]:
+    """Operands that are there, what calls the function with their blocks in place, and sizes of blocks by dimension."""
+    if first.dims[-1:] != (core,):
+        raise ValueError(f"the last dimension must be {core!r}, not {first.dims}")
+    present = [operand for operand in (first, *others) if operand is not None]
+    call = partial(_on_block, function, tuple(_placed(operand, first.dims, own) for operand in (first, *others)))
+    return present, call, _block_sizes(first, core)
+
+
+def _arguments(present: list[Named], chunks: dict[str, tuple[int, ...]]) -> tuple[dict[str, int], list[Any]]:
+    """Axis of each dimension, and arrays with their axes as `dask.array.blockwise` takes them."""
+    import dask.array as da
+
+    index = {dim: k for k, dim in enumerate(present[0].dims)}
+    arguments: list[Any] = []
+    for operand in present:
+        for dim in operand.dims:
+            index.setdefault(dim, len(index))
+        sizes = tuple(chunks.get(dim, (size,)) for dim, size in zip(operand.dims, operand.data.shape, strict=True))
+        array = operand.data.rechunk(sizes) if _is_lazy(operand.data) else da.from_array(operand.data, chunks=sizes)
+        arguments += [array, tuple(index[dim] for dim in operand.dims)]
+    return index, arguments
+
+
 def _is_lazy(array: Any) -> bool:
     from dask.base import is_dask_collection
 
@@ -151,10 +222,15 @@ def _placed(operand: Named | None, dims: tuple[str, ...], own: tuple[str, ...]) 
     return tuple(k for k, dim in enumerate(order) if dim not in operand.dims)
 
 
-def _on_block(function: Callable[..., Any], axes: tuple[tuple[int, ...] | None, ...], *blocks: Any) -> Any:
+def _on_block(function: Callable[..., Any], axes: tuple[tuple[int, ...] | None, ...], *blocks: Any, **more: Any) -> Any:
     """Line the blocks of a task up and call its function; runs inside tasks."""
     left = iter(blocks)
-    return function(*(None if new is None else np.expand_dims(_only(next(left)), new) for new in axes))
+    return function(*(None if new is None else np.expand_dims(_only(next(left)), new) for new in axes), **more)
+
+
+def _on_piece(call: Callable[..., Any], piece: Any, *blocks: Any) -> Any:
+    ((first, last),) = _only(piece)
+    return call(*blocks, first=int(first), last=int(last))
 
 
 def _with_core(call: Callable[..., Any], *blocks: Any) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xpcs_dask.config import BootstrapConfig
+from xpcs_dask.fitting.interval_kinds import Sample
 from xpcs_dask.fitting.intervals import Ends, Kind, Mark, Parents, interval
 from xpcs_dask.fitting.models import Floats
 
@@ -34,8 +35,8 @@ class Intervals:
     lower: Floats
     upper: Floats
     """(n, p) Ends of the intervals; NaN where there is none."""
-    deviation: Floats
-    """(n, p) Standard deviation of the replicates, in the unit of the parameter."""
+    covariance: Floats
+    """(n, p, p) Covariance of the replicates on the natural scales of the parameters, in the units of these."""
     error: Floats
     """(n, p, 2) Monte-Carlo standard error of each end, in half widths."""
     mark: NDArray[np.uint8]
@@ -49,13 +50,18 @@ class Intervals:
     replicates: Floats
     """(n, B, p), NaN beyond the refits made; B is 0 unless they are kept."""
 
+    @property
+    def deviation(self) -> Floats:
+        """(n, p) Standard deviation that the covariance says."""
+        return np.sqrt(np.einsum("nkk->nk", self.covariance))
+
     @classmethod
     def empty(cls, n: int, p: int, kept: int) -> Intervals:
         """Return rows of curves that were not resampled."""
         return cls(
             lower=np.full((n, p), np.nan),
             upper=np.full((n, p), np.nan),
-            deviation=np.full((n, p), np.nan),
+            covariance=np.full((n, p, p), np.nan),
             error=np.full((n, p, 2), np.nan),
             mark=np.full((n, p, 2), Mark.UNDEFINED, np.uint8),
             resamples=np.zeros(n, np.int32),
@@ -116,17 +122,29 @@ def summarise(
         found.reached[rows] = enough(ends, tolerance)
     good = np.asarray(np.isfinite(replicates).all(axis=-1))
     found.resamples[:], found.failed[:] = made, made - good.sum(axis=1)
-    found.deviation[:] = _deviation(replicates, good)
+    found.covariance[:] = _covariance(replicates, good, parents)
     return found
 
 
-def _deviation(replicates: Floats, good: NDArray[np.bool_]) -> Floats:
-    """Return the standard deviation of the good replicates, (n, p); a curve's sum never depends on its neighbours."""
-    values = np.ascontiguousarray(np.swapaxes(np.where(good[..., None], replicates, 0.0), 1, 2))
+def _covariance(replicates: Floats, good: NDArray[np.bool_], parents: Parents) -> Floats:
+    """(n, p, p) covariance of the good replicates; a curve's sums never depend on its neighbours.
+
+    On natural scales, carried back to first order: relaxation times of weak curves have no variance of their own.
+    Parameters at the end of a natural scale stay on their own.
+    """
+    sample = Sample(replicates, parents)
+    values = np.where(good[:, None, :], sample.spread, 0.0)
     count = good.sum(axis=1)[:, None]
-    mean = values.sum(axis=-1) / np.maximum(count, 1)
-    apart = np.where(good[:, None, :], values - mean[..., None], 0.0)
-    return np.where(count > 1, np.sqrt((apart**2).sum(axis=-1) / np.maximum(count - 1, 1)), np.nan)
+    apart = values - (values.sum(axis=-1) / np.maximum(count, 1))[..., None]
+    apart = np.where(good[:, None, :], apart, 0.0)
+    unit = 1.0 / sample.slope(parents.value, ~sample.natural)
+    p = replicates.shape[-1]
+    found = np.empty((len(replicates), p, p))
+    for k in range(p):
+        for i in range(k + 1):
+            both = (apart[:, k] * apart[:, i]).sum(axis=-1) * unit[:, k] * unit[:, i]
+            found[:, k, i] = found[:, i, k] = both
+    return np.where(count[..., None] > 1, found / np.maximum(count[..., None] - 1, 1), np.nan)
 
 
 def adaptive(draw: Draw, parents: Parents, kind: Kind | ArrayLike, config: BootstrapConfig) -> Intervals:

@@ -1,41 +1,113 @@
 """NumPy block in, packed NumPy block out: what a task runs.
 
 Blocks have any leading dimensions (file, segment, age, q bin) and delays last. Files hold float32; everything is cast
-to float64 before any arithmetic. Work goes through a block in slabs of curves, so that the float64 copies stay in the
-processor's cache and a task needs little memory beyond its input and output. What a curve's row holds never depends on
-the block or slab that it came in.
+to float64 before any arithmetic. What a curve's row holds never depends on the block or slab that it came in.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import lru_cache
-from math import prod
-from threading import Lock
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xpcs_dask.config import FitConfig
-from xpcs_dask.fitting import quality
-from xpcs_dask.fitting.error_model import Counting, Errors, grid, model_errors
+from xpcs_dask.fitting.diagnostics import diagnose, diagnostics_dtype
+from xpcs_dask.fitting.error_model import Counting
 from xpcs_dask.fitting.flags import slow
-from xpcs_dask.fitting.layout import fit_dtype
+from xpcs_dask.fitting.gls import fit_gls
+from xpcs_dask.fitting.intervals import Mark, student
+from xpcs_dask.fitting.layout import Flag, fit_dtype
 from xpcs_dask.fitting.models import Floats, Model
+from xpcs_dask.fitting.outliers import fit_robust, settings
+from xpcs_dask.fitting.points import POINT, weigh
+from xpcs_dask.fitting.profile import profile_intervals
+from xpcs_dask.fitting.quality import LEFT_OUT
 from xpcs_dask.fitting.sandwich import Noise
+from xpcs_dask.fitting.slabs import slabs
 from xpcs_dask.fitting.standard_errors import standard_errors
 from xpcs_dask.fitting.strategy import fit_stack
 from xpcs_dask.fitting.theory import lags
+from xpcs_dask.fitting.threads import one_thread
 from xpcs_dask.fitting.uncertainty import covariance_kind
 
-SLAB_POINTS = 131_072
-"""Points fitted in one go: 1 MiB for each of g2 and its weights, 2,048 curves of 64 delays."""
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Job:
+    """How curves are fitted: what all blocks share."""
+
+    delay: Floats
+    """(m,) in s."""
+    level: Floats | None = None
+    """(m,) of each delay in the multi-tau scheme."""
+    model: Model
+    config: FitConfig
+    lower: Floats
+    upper: Floats
+    """(p,) The box of the parameters, resolved once for all blocks."""
+    start: Floats | None = None
+    """(p,) Where to start, beside the model's own starts."""
+
+    @property
+    def dtype(self) -> np.dtype[np.void]:
+        """Of what is known of one curve."""
+        config = self.config
+        fields = fit_dtype(self.model, config.detail, interval=config.interval != "none").descr
+        if config.diagnostics != "none":
+            fields += diagnostics_dtype(self.model, self.delay.size, config.diagnostics).descr
+        return np.dtype(fields)
 
 
-def fit_block(
+@dataclass(frozen=True, slots=True, eq=False)
+class Slab:
+    """Some curves of a block, fitted."""
+
+    part: slice
+    """Rows of the flattened block that they are."""
+    y: Floats
+    weight: Floats
+    """(n, m) 1/sigma as given to the fit, 0 where a point is not used."""
+    points: NDArray[np.uint8]
+    """(n, m) bits of `quality.PointFlag`."""
+    rows: NDArray[np.void]
+    """(n,) of `layout.fit_dtype(model, "full")`."""
+    clusters: Any
+    """(n, P, m) or None."""
+
+
+def fit_block(g2: Any, *others: Any, job: Job) -> NDArray[np.void]:
+    """Fit every curve of a block; a curve that cannot be fitted is a row that says why.
+
+    Parameters
+    ----------
+    g2 : array, shape (..., m)
+        Curves, any floating type.
+    others
+        As for `fitted`.
+
+    Returns
+    -------
+    array of `job.dtype`, shape (...)
+    """
+    g2 = np.asarray(g2)
+    out = np.empty(g2.shape[:-1], dtype=job.dtype)
+    rows = out.reshape(-1)
+    for slab in fitted(g2, *others, job=job):
+        for name in fit_dtype(job.model, job.config.detail).names or ():
+            rows[name][slab.part] = slab.rows[name]
+        if job.config.interval != "none":
+            rows["interval"][slab.part], open_ended = fit_intervals(slab, job)
+            rows["flags"][slab.part] |= np.where(open_ended, np.uint32(Flag.INTERVAL_OPEN), np.uint32(0))
+        if job.config.diagnostics != "none":
+            found = _diagnostics(slab, job)
+            for name in found.dtype.names or ():
+                rows[name][slab.part] = found[name]
+    return out
+
+
+def fitted(
     g2: Any,
     err: Any = None,
     products: Any = None,
@@ -46,15 +118,10 @@ def fit_block(
     frames: Any = None,
     clusters: Any = None,
     *,
-    delay: Floats,
-    level: Floats | None = None,
-    model: Model,
-    config: FitConfig,
-    lower: Floats,
-    upper: Floats,
-    start: Floats | None = None,
-) -> NDArray[np.void]:
-    """Fit every curve of a block; a curve that cannot be fitted is a row that says why.
+    job: Job,
+    points: int | None = None,
+) -> Iterator[Slab]:
+    """Fit a block slab by slab.
 
     Parameters
     ----------
@@ -72,88 +139,77 @@ def fit_block(
         Mean counts per pixel and correlated frame of one run, and its correlated frames.
     clusters : array, shape (..., P, m), optional
         g2 of the clusters of each curve, NaN where there is none.
-    delay : array, shape (m,)
-        In s, the same for all curves.
-    level : array, shape (m,), optional
-        Level of each delay in the multi-tau scheme.
-    lower, upper : array, shape (p,)
-        The box of the parameters, resolved once for all blocks.
-    start : array, shape (p,), optional
-        Where to start, beside the model's own starts.
-
-    Returns
-    -------
-    array of `layout.fit_dtype(model, config.detail)`, shape (...)
+    points : int, optional
+        About how many points a slab has.
     """
     g2 = np.asarray(g2)
-    out = np.empty(g2.shape[:-1], dtype=fit_dtype(model, config.detail))
-    rows, theory = out.reshape(-1), covariance_kind(config) == "theory"
+    operands = (g2, err, products, rate, pixels, run, counts, frames)
     with one_thread():
-        for part, (curves, *told, length, light, record, parts) in _slabs(
-            g2, err, products, rate, pixels, run, counts, frames, clusters=clusters
-        ):
-            errors = _weigh(curves, told, delay, level, config)
+        for part, (curves, *told, length, light, record, parts) in slabs(*operands, points=points, clusters=clusters):
+            errors = weigh(curves, told, job.delay, job.level, job.config)
             y = curves.astype(np.float64)
-            fitted = fit_stack(delay, y, errors.weight, model, config, lower, upper, start)
-            noise = _noise(y.shape, delay, level, told, light, record) if theory else None
-            standard_errors(fitted, delay, y, errors.weight, model, config, lower, upper, noise, parts)
-            fitted["flags"] |= errors.curves | slow(fitted, model, y, delay, length)
-            for name in rows.dtype.names or ():
-                rows[name][part] = fitted[name]
-    return out
+            rows, weight = _fit(y, errors.weight, job)
+            config = settings(job.config)
+            theory = covariance_kind(config) == "theory" or config.weights == "gls"
+            noise = _noise(y.shape, job, told, light, record) if theory else None
+            standard_errors(rows, job.delay, y, weight, job.model, config, job.lower, job.upper, noise, parts)
+            if config.weights == "gls":
+                fit_gls(rows, job.delay, y, weight, job.model, config, job.lower, job.upper, noise)
+            left_out = (weight == 0) & (errors.weight > 0)
+            outliers = np.where(left_out.any(axis=1), np.uint32(Flag.OUTLIERS), np.uint32(0))
+            rows["flags"] |= errors.curves | outliers | slow(rows, job.model, y, job.delay, length)
+            flagged = errors.points | np.where(left_out, LEFT_OUT, np.uint8(0))
+            yield Slab(part, y, weight, flagged, rows, parts)
 
 
-def sigma_block(
-    g2: Any,
-    err: Any = None,
-    products: Any = None,
-    rate: Any = None,
-    pixels: Any = None,
-    *,
-    delay: Floats,
-    level: Floats | None = None,
-    config: FitConfig,
-) -> NDArray[np.void]:
-    """Errors that weigh the points of a block, and what is wrong with these; arguments as in `fit_block`.
+def _fit(y: Floats, weight: Floats, job: Job) -> tuple[NDArray[np.void], Floats]:
+    """Fit curves (n, m); returns the weights too, 0 at outliers that were left out."""
+    given = (job.delay, y, weight, job.model, job.config, job.lower, job.upper, job.start)
+    return fit_robust(*given) if job.config.robust else (fit_stack(*given), weight)
+
+
+def fit_intervals(slab: Slab, job: Job) -> tuple[Floats, NDArray[np.bool_]]:
+    """Intervals (n, p, 2) of fitted curves as `config.interval` asks, and which curves have an end on a bound."""
+    rows, config = slab.rows, job.config
+    if config.interval == "profile":
+        low, high, met = profile_intervals(
+            rows, job.delay, slab.y, slab.weight, job.model, settings(config), job.lower, job.upper, config.level
+        )
+        return np.stack([low, high], axis=-1), np.asarray(met.any(axis=(1, 2)))
+    ends = student(rows["value"], rows["stderr"], rows["errors_dof"], config.level, job.model, job.lower, job.upper)
+    found = np.asarray(((ends.mark & Mark.AT_BOUND) > 0).any(axis=(1, 2)))
+    return np.stack([ends.lower, ends.upper], axis=-1), found
+
+
+def _diagnostics(slab: Slab, job: Job) -> NDArray[np.void]:
+    config = job.config
+    assert config.diagnostics != "none"
+    absolute = config.absolute_sigma and config.errors != "none"
+    return diagnose(
+        slab.rows, job.delay, slab.y, slab.weight, job.model, job.lower, job.upper, config.diagnostics,
+        absolute=absolute,
+    )  # fmt: skip
+
+
+def fitted_points(g2: Any, *others: Any, job: Job) -> NDArray[np.void]:
+    """Errors and flags of points as the fit of a block has left them: outliers that it left out are flagged.
 
     Returns
     -------
     array of `POINT`, shape (..., m)
-        ``sigma``, infinite where a point is not used, and bits of `quality.PointFlag`.
     """
-    g2 = np.asarray(g2)
-    out = np.empty(g2.shape, dtype=POINT)
-    rows = out.reshape(-1, g2.shape[-1])
-    for part, (curves, *told) in _slabs(g2, err, products, rate, pixels):
-        errors = _weigh(curves, told, delay, level, config)
+    out = np.empty(np.shape(g2), dtype=POINT)
+    rows = out.reshape(-1, out.shape[-1])
+    for slab in fitted(g2, *others, job=job):
         with np.errstate(divide="ignore"):
-            rows["sigma"][part] = 1.0 / errors.weight
-        rows["quality"][part] = errors.points
+            rows["sigma"][slab.part] = 1.0 / slab.weight
+        rows["quality"][slab.part] = slab.points
     return out
 
 
-POINT = np.dtype([("sigma", "<f8"), ("quality", "u1")])
-"""What is known of one point: its error, and bits of `quality.PointFlag`."""
-
-
-def _weigh(g2: Any, told: list[Any], delay: Floats, level: Floats | None, config: FitConfig) -> Errors:
-    """Weights of the points of curves (n, m) as `config.errors` asks; told are errors, products, rate and pixels."""
-    err, products, rate, pixels = told
-    n, m = g2.shape
-    if config.errors in ("auto", "smoothed"):
-        counting = Counting.of(n, m, products, rate, pixels)
-        shared = grid(delay, level)
-        return model_errors(g2, err, counting, shared, config.min_products, counts=config.errors == "auto")
-    simple = quality.equal if config.errors == "none" else quality.quoted
-    weight, points = simple(g2, err, products, config.min_products)
-    return Errors(weight, points, np.zeros(n, np.uint32))
-
-
-def _noise(
-    shape: tuple[int, ...], delay: Floats, level: Floats | None, told: list[Any], counts: Any, frames: Any
-) -> Noise | None:
+def _noise(shape: tuple[int, ...], job: Job, told: list[Any], counts: Any, frames: Any) -> Noise | None:
     """Put together what is known of the noise of curves (n, m); None without counts or levels."""
-    found = lags(delay, level)
+    found = lags(job.delay, job.level)
     if found is None or counts is None or frames is None:
         return None
     n, m = shape
@@ -162,71 +218,3 @@ def _noise(
     light, length = (np.broadcast_to(np.asarray(a, np.float64).reshape(-1), (n,)) for a in (counts, frames))
     usable = np.isfinite(length) & np.isfinite(known.products).all(axis=1) & np.isfinite(known.rate)
     return Noise(found, np.where(usable, light, np.nan), length, known.products, known.rate)
-
-
-def _slabs(g2: Any, *others: Any, **wide: Any) -> Iterator[tuple[slice, list[Any]]]:
-    """Yield pieces of about `SLAB_POINTS` points, after the rows of the flattened block that they are.
-
-    The last ones are `wide`: they have a dimension of their own before that of the points.
-    """
-    takers = [_rows(array, g2.shape) for array in (g2, *others)]
-    takers += [_rows(array, (*g2.shape[:-1], *np.shape(array)[-2:]), core=2) for array in wide.values()]
-    step = max(1, SLAB_POINTS // max(g2.shape[-1], 1))
-    for first in range(0, prod(g2.shape[:-1]), step):
-        part = slice(first, first + step)
-        yield part, [take(part) for take in takers]
-
-
-def _rows(array: Any, shape: tuple[int, ...], core: int = 1) -> Callable[[slice], Any]:
-    """Return what takes rows of an array as if it were broadcast to `shape` and flattened, without doing either.
-
-    The last `core` dimensions are not broadcast.
-    """
-    if array is None:
-        return lambda part: None
-    array = np.asarray(array)
-    array = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
-    lead = array.shape[:-core]
-    flat = array.reshape(prod(lead), *array.shape[-core:])
-    if lead == shape[:-core]:
-        return lambda part: flat[part]
-    if len(flat) == 1 and core == 1:
-        return lambda part: flat
-    index = np.broadcast_to(np.arange(len(flat)).reshape(lead), shape[:-core]).reshape(-1)
-    return lambda part: flat[index[part]]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Hold BLAS to one thread while at least one task of this process runs.
-
-    Tasks are already parallel, and bits must not depend on how BLAS splits sums. Counted, not nested, because tasks of
-    a thread pool overlap in any order. The compiled kernels never start threads of Numba, so these need no limit.
-    """
-    with _Pinned.lock:
-        if _Pinned.tasks == 0:
-            _Pinned.limiter = _pools("scipy.linalg" in sys.modules).limit(limits=1)
-        _Pinned.tasks += 1
-    try:
-        yield
-    finally:
-        with _Pinned.lock:
-            _Pinned.tasks -= 1
-            if _Pinned.tasks == 0:
-                _Pinned.limiter.restore_original_limits()
-
-
-class _Pinned:
-    """What is pinned in this process, and by how many tasks."""
-
-    lock = Lock()
-    tasks = 0
-    limiter: Any = None
-
-
-@lru_cache(maxsize=2)
-def _pools(scipy_loaded: bool) -> Any:
-    """BLAS libraries of this process: finding them costs 1 ms, so again only after SciPy has brought its own."""
-    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
-
-    return ThreadpoolController().select(user_api="blas")

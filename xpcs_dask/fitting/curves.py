@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from xpcs_dask.config import Covariance, FitConfig, Loss, Search
 from xpcs_dask.errors import ConfigError
-from xpcs_dask.fitting.blocks import SLAB_POINTS, one_thread
 from xpcs_dask.fitting.layout import fit_dtype
 from xpcs_dask.fitting.models import Evaluate, Floats, Model, resolve, signature_of
+from xpcs_dask.fitting.slabs import SLAB_POINTS
 from xpcs_dask.fitting.standard_errors import standard_errors
 from xpcs_dask.fitting.strategy import fit_stack
+from xpcs_dask.fitting.threads import one_thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpcs_dask.fitting import residual_tests as tests
-from xpcs_dask.fitting.hat import Influence, Projection, entanglement, influence, project
+from xpcs_dask.fitting.hat import Influence, Projection, dots, entanglement, influence, project
 from xpcs_dask.fitting.independent import independent
 from xpcs_dask.fitting.layout import Status, pairs
 from xpcs_dask.fitting.models import Floats, Model
@@ -142,12 +142,12 @@ def _basic(fit: Projection, points: Influence, y: Floats, weight: Floats, dof: N
     """Return the fields of `BASIC`."""
     from scipy.special import chdtrc
 
-    chi2 = np.einsum("ij,ij->i", fit.residual, fit.residual)
+    chi2 = dots(fit.residual, fit.residual)
     square = np.where(fit.used, weight, 0.0) ** 2
     level = np.where(fit.used, y, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        level = np.where(fit.used, level - (np.einsum("ij,ij->i", square, level) / square.sum(axis=1))[:, None], 0.0)
-        r2 = 1.0 - chi2 / np.einsum("ij,ij,ij->i", square, level, level)
+        level = np.where(fit.used, level - (dots(square, level) / square.sum(axis=1))[:, None], 0.0)
+        r2 = 1.0 - chi2 / dots(square * level, level)
     return {
         "chi2_p": np.where(dof > 0, chdtrc(np.maximum(dof, 1), chi2), np.nan),
         "r2": np.where(np.isfinite(r2), r2, np.nan),

@@ -22,6 +22,19 @@ CERTAIN = 1e-9
 """A residual with a smaller variance, in units of that of its error, is always zero: the point decides a parameter."""
 
 
+def dots(a: Floats, b: Floats) -> Floats:
+    """Scalar products along the points of each direction and curve, (p, n, m) to (p, n); or (n, m) to (n,)."""
+    return np.einsum("...j,...j->...", a, b)
+
+
+def combined(directions: Floats, factors: Floats) -> Floats:
+    """Sum over directions (p, n, m), each times its factor (p, n, m) or (p, n, 1), in this order whatever n is."""
+    total = np.zeros(directions.shape[1:])
+    for direction, factor in zip(directions, factors, strict=True):
+        total += direction * factor
+    return total
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Projection:
     """Residuals of n fits of m points and the space that the parameters span; zeros where a point is not used."""
@@ -59,12 +72,12 @@ class Projection:
     @property
     def rank(self) -> NDArray[np.int64]:
         """(n,) dimensions of the space."""
-        return np.rint(np.einsum("kij,kij->i", self.basis, self.basis)).astype(np.int64)
+        return np.rint(dots(self.basis, self.basis).sum(axis=0)).astype(np.int64)
 
     @property
     def leverage(self) -> Floats:
         """(n, m) diagonal of H."""
-        return np.minimum(np.einsum("kij,kij->ij", self.basis, self.basis), 1.0)
+        return np.minimum(combined(self.basis, self.basis), 1.0)
 
 
 def project(value: Floats, x: Any, y: Floats, weight: Floats, model: Model, lower: Floats, upper: Floats) -> Projection:
@@ -78,7 +91,7 @@ def project(value: Floats, x: Any, y: Floats, weight: Floats, model: Model, lowe
     )
     inside = (lower < upper) & (value > lower) & (value < upper)
     columns = np.where(inside.T[:, :, None] & used, columns, 0.0)
-    size = np.sqrt(np.einsum("kij,kij->ki", columns, columns))
+    size = np.sqrt(dots(columns, columns))
     residual = np.where(used, residual, 0.0)
     lost = ~(np.isfinite(size).all(axis=0) & np.isfinite(residual).all(axis=1))
     residual[lost], columns[:, lost] = np.nan, 0.0
@@ -117,8 +130,8 @@ def orthonormal(columns: Floats) -> Floats:
         rest = columns[k].copy()
         for _ in range(2):
             for j in range(k):
-                rest -= np.einsum("ij,ij->i", basis[j], rest)[:, None] * basis[j]
-        size = np.sqrt(np.einsum("ij,ij->i", rest, rest))
+                rest -= dots(basis[j], rest)[:, None] * basis[j]
+        size = np.sqrt(dots(rest, rest))
         new = size > DEPENDENT
         basis[k] = np.where(new[:, None], rest / np.where(new, size, 1.0)[:, None], 0.0)
     return basis
@@ -147,7 +160,7 @@ def influence(fit: Projection, absolute: bool) -> Influence:
     .. [2] D. A. Belsley, E. Kuh and R. E. Welsch, Regression Diagnostics (Wiley, 1980).
     """
     leverage, rank = fit.leverage, fit.rank[:, None]
-    chi2 = np.einsum("ij,ij->i", fit.residual, fit.residual)[:, None]
+    chi2 = dots(fit.residual, fit.residual)[:, None]
     dof = fit.used.sum(axis=1)[:, None] - rank
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(fit.used & (leverage < 1.0 - CERTAIN), 1.0 - leverage, np.nan)
@@ -176,7 +189,7 @@ def entanglement(fit: Projection) -> Entanglement:
     gram = np.zeros((n, p, p))
     for i in range(p):
         for j in range(i + 1):
-            gram[:, i, j] = gram[:, j, i] = np.einsum("ij,ij->i", fit.unit[i], fit.unit[j])
+            gram[:, i, j] = gram[:, j, i] = dots(fit.unit[i], fit.unit[j])
     real = np.einsum("iaa->ia", gram) > 0.5
     gram[:, np.arange(p), np.arange(p)] = 1.0
     values, vectors = np.linalg.eigh(gram)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xpcs_dask.fitting.hat import CERTAIN, Projection
+from xpcs_dask.fitting.hat import CERTAIN, Projection, combined, dots
 from xpcs_dask.fitting.models import Floats
 
 
@@ -45,16 +45,16 @@ def independent(fit: Projection) -> Sequence:
     rows = np.where(kept, fit.basis, 0.0)
     inner, pull = np.zeros((n, p, p)), np.zeros((n, p))
     for i in range(p):
-        pull[:, i] = np.einsum("ij,ij->i", rows[i], fit.residual)
+        pull[:, i] = dots(rows[i], fit.residual)
         for j in range(i + 1):
-            inner[:, i, j] = inner[:, j, i] = np.einsum("ij,ij->i", rows[i], rows[j])
+            inner[:, i, j] = inner[:, j, i] = dots(rows[i], rows[j])
     values, vectors = np.linalg.eigh(inner)
     root = np.sqrt(np.clip(1.0 - values, CERTAIN, 1.0))
     turned = np.zeros((n, p))
     for k in range(p):
-        along = np.einsum("ia,ia->i", vectors[:, :, k], pull) / (root[:, k] * (1.0 + root[:, k]))
+        along = dots(pull, np.ascontiguousarray(vectors[:, :, k])) / (root[:, k] * (1.0 + root[:, k]))
         turned += along[:, None] * vectors[:, :, k]
-    number = fit.residual + np.einsum("kij,ki->ij", rows, np.ascontiguousarray(turned.T))
+    number = fit.residual + combined(rows, turned.T[:, :, None])
     point = np.argsort(~kept, axis=1, kind="stable")
     count = kept.sum(axis=1)
     there = np.arange(number.shape[1]) < count[:, None]
@@ -68,12 +68,12 @@ def base(fit: Projection) -> NDArray[np.bool_]:
     found = np.zeros((n, m), np.bool_)
     curve = np.arange(n)
     for _ in range(len(rest)):
-        size = np.einsum("kij,kij->ij", rest, rest)
+        size = combined(rest, rest)
         best = size.argmax(axis=1)
         length = size[curve, best]
         real = length > 1e-12
         found[curve[real], best[real]] = True
         direction = rest[:, curve, best] / np.sqrt(np.where(real, length, 1.0))
-        rest -= np.einsum("kij,ki->ij", rest, direction) * direction[:, :, None]
+        rest -= combined(rest, direction[:, :, None]) * direction[:, :, None]
         rest[:, ~real] = 0.0
     return found

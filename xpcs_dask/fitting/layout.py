@@ -66,6 +66,8 @@ class ErrorsFrom(IntEnum):
     """The residuals and the robust loss."""
     GLS = 7
     """Theory of the noise, which weighs the points too."""
+    BOOTSTRAP = 8
+    """The scatter of refits of resampled data."""
 
 
 class Flag(IntFlag):
@@ -113,6 +115,17 @@ class Flag(IntFlag):
     """Standard errors rest on the scatter of fewer than 8 clusters."""
     OUTLIERS = 1048576
     """At least one point was left out as an outlier (see quality)."""
+    TOLERANCE_NOT_REACHED = 2097152
+    """The bootstrap stopped before both ends of every interval were known to the tolerance asked for."""
+
+
+RESAMPLED: tuple[tuple[str, str], ...] = (
+    ("resamples", "<i4"),
+    ("failed", "<i4"),
+    ("clusters", "<i4"),
+    ("monte_carlo_error", "<f4"),
+)
+"""What a bootstrap says of a curve beyond what a fit does."""
 
 
 def flag_names(value: int) -> list[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from xpcs_dask.config import FitConfig
 from xpcs_dask.fitting.families import has_kernel
 from xpcs_dask.fitting.kernel.scales import CAUCHY_95, MAD_TO_SIGMA
-from xpcs_dask.fitting.layout import Status
+from xpcs_dask.fitting.layout import Flag, Status
 from xpcs_dask.fitting.models import Floats, Model
 from xpcs_dask.fitting.strategy import fit_stack
 from xpcs_dask.fitting.uncertainty import aicc, bic, reduced_chi2
@@ -71,6 +71,7 @@ def fit_robust(
     if config.robust == "clip":
         kept = np.where(np.abs(residuals) > LIMIT * spread[:, None], 0.0, weight)
         rows = fit_stack(x, y, kept, model, final, lower, upper, start)
+        rows["flags"] |= np.where((kept < weight).any(axis=1), np.uint32(Flag.OUTLIERS), np.uint32(0))
     else:
         kept = weight
         rows = fit_stack(x, y, weight / spread[:, None], model, final, lower, upper, start)

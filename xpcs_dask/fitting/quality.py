@@ -41,6 +41,7 @@ class PointFlag(IntFlag):
 
 
 FEW = np.uint8(PointFlag.FEW_PRODUCTS | PointFlag.NOT_USED)
+LEFT_OUT = np.uint8(PointFlag.OUTLIER | PointFlag.NOT_USED)
 MEANINGS: dict[PointFlag, str] = {flag: str(flag.name).lower() for flag in PointFlag}
 
 

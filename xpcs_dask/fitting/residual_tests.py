@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from xpcs_dask.fitting.hat import Projection
+from xpcs_dask.fitting.hat import Projection, dots
 from xpcs_dask.fitting.independent import Sequence
 from xpcs_dask.fitting.models import Floats
 
@@ -53,14 +53,14 @@ def lag1(fit: Projection) -> tuple[Floats, Test]:
     residual, basis, count = fit.residual, fit.basis, fit.used.sum(axis=1)
     beside = _beside(basis)
     nu = (count - fit.rank).astype(np.float64)
-    first = -np.einsum("kij,kij->i", basis, beside)
-    second = 0.5 * np.maximum(count - 1, 0) - 2.0 * np.einsum("kij,kij->i", beside, beside)
+    first = -dots(basis, beside).sum(axis=0)
+    second = 0.5 * np.maximum(count - 1, 0) - 2.0 * dots(beside, beside).sum(axis=0)
     for a in range(len(basis)):
         for b in range(a + 1):
-            second += (1.0 if a == b else 2.0) * np.einsum("ij,ij->i", basis[a], beside[b]) ** 2
-    chi2 = np.einsum("ij,ij->i", residual, residual)
+            second += (1.0 if a == b else 2.0) * dots(basis[a], beside[b]) ** 2
+    chi2 = dots(residual, residual)
     with np.errstate(divide="ignore", invalid="ignore"):
-        value = np.einsum("ij,ij->i", residual, _beside(residual)) / chi2
+        value = dots(residual, _beside(residual)) / chi2
         mean = first / nu
         variance = (first**2 + 2.0 * second) / (nu * (nu + 2.0)) - mean**2
         edge = np.cos(np.pi / (count + 1))
@@ -75,9 +75,9 @@ def lag1(fit: Projection) -> tuple[Floats, Test]:
 def durbin_watson(fit: Projection) -> Floats:
     """Sum of squared differences of neighbouring residuals over the sum of squares; 2 where they are independent."""
     step = np.where(fit.used[:, 1:], np.diff(fit.residual, axis=1), 0.0)
-    chi2 = np.einsum("ij,ij->i", fit.residual, fit.residual)
+    chi2 = dots(fit.residual, fit.residual)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(chi2 > 0, np.einsum("ij,ij->i", step, step) / chi2, np.nan)
+        return np.where(chi2 > 0, dots(step, step) / chi2, np.nan)
 
 
 def _beside(row: Floats) -> Floats:
@@ -180,7 +180,7 @@ def _deviations(sequence: Sequence) -> tuple[Floats, Floats]:
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = sequence.number.sum(axis=1) / sequence.count
         deviation = np.where(sequence.there, sequence.number - mean[:, None], 0.0)
-        return deviation, np.sqrt(np.einsum("ij,ij->i", deviation, deviation) / (sequence.count - 1.0))
+        return deviation, np.sqrt(dots(deviation, deviation) / (sequence.count - 1.0))
 
 
 def heteroscedasticity(sequence: Sequence, at: Floats) -> Test:
@@ -198,8 +198,8 @@ def heteroscedasticity(sequence: Sequence, at: Floats) -> Test:
         off = np.where(there, square - (square.sum(axis=1) / count)[:, None], 0.0)
         place = np.where(there, at, 0.0)
         place = np.where(there, place - (place.sum(axis=1) / count)[:, None], 0.0)
-        norm = np.einsum("ij,ij->i", off, off) * np.einsum("ij,ij->i", place, place)
-        z = np.sqrt(count) * np.einsum("ij,ij->i", off, place) / np.sqrt(norm)
+        norm = dots(off, off) * dots(place, place)
+        z = np.sqrt(count) * dots(off, place) / np.sqrt(norm)
     return _told((count >= FEWEST) & (norm > 0), z, 2.0 * ndtr(-np.abs(z)))
 
 

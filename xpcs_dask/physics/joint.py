@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from xpcs_dask.config import FitConfig
 from xpcs_dask.engine.graph import columns
 from xpcs_dask.errors import ConfigError, NoUsableInputError
-from xpcs_dask.fitting.blocks import one_thread
+from xpcs_dask.fitting.threads import one_thread
 from xpcs_dask.physics.joint_fit import Sharing
 from xpcs_dask.physics.joint_record import BIN, REPORTED, fit_file, joint_dtype, reported_names
 from xpcs_dask.physics.law_record import Note

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xpcs_dask.fitting import diagnostics
 from xpcs_dask.fitting.layout import ErrorsFrom, Flag, Rung, Status, pairs
 from xpcs_dask.fitting.models import Model
 from xpcs_dask.fitting.quality import PointFlag
@@ -33,6 +34,12 @@ LONG_NAMES: Mapping[str, tuple[str, str]] = {
     "reduced_chi2": ("chi2 per degree of freedom", "1"),
     "aicc": ("Akaike information criterion, corrected for few points", "1"),
     "bic": ("Bayesian information criterion", "1"),
+    "resamples": ("refits of resampled data", "1"),
+    "failed": ("refits that found no minimum and are left out", "1"),
+    "clusters": ("clusters that were resampled, 0 if delays were", "1"),
+    "monte_carlo_error": ("largest Monte-Carlo standard error of an end of an interval, in half widths", "1"),
+    "replicate": ("parameter of the refit", BY_PARAMETER),
+    **diagnostics.LONG_NAMES,
     "quality": ("what is wrong with the point", "1"),
     "sigma": ("error of g2 that weighs the point in the fit", "1"),
 }
@@ -50,6 +57,8 @@ LAST: Mapping[str, tuple[str, ...]] = {
     "stderr": ("parameter",),
     "covariance": ("pair",),
     "interval": ("parameter", "bound"),
+    "replicate": ("resample", "parameter"),
+    **{name: (dim,) for name, dim in diagnostics.LAST.items()},
 }
 """Dimensions that a column has beyond those of the curves."""
 
@@ -86,7 +95,7 @@ def label(
     }
     if "interval" in columns:
         own["bound"] = ("bound", ["lower", "upper"], {"long_name": "end of the interval", "units": "1"})
-    if "covariance" in columns:
+    if "covariance" in columns or "correlation" in columns:
         first, second = lower_triangle(len(model.names))
         names = [f"{model.names[i]}:{model.names[j]}" for i, j in zip(first, second, strict=True)]
         units = [_product(model.units[i], model.units[j]) for i, j in zip(first, second, strict=True)]
@@ -96,7 +105,7 @@ def label(
 
 
 def label_points(columns: Mapping[str, Any], dims: Sequence[str], coords: Mapping[Any, Any]) -> xr.Dataset:
-    """Errors and flags of points (..., delay) from the columns of `fitting.blocks.POINT`; NaN for infinite errors."""
+    """Errors and flags of points (..., delay) from the columns of `fitting.points.POINT`; NaN for infinite errors."""
     found = {name: xr.Variable(tuple(dims), column, attributes(name, column.dtype)) for name, column in columns.items()}
     points = xr.Dataset(found, _plain_text(coords))
     return points.assign(sigma=points["sigma"].where(np.isfinite(points["sigma"])))

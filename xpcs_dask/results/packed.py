@@ -10,7 +10,7 @@ import xarray as xr
 
 from xpcs_dask.engine.graph import columns
 from xpcs_dask.fitting.models import Model
-from xpcs_dask.results.label import label, label_points
+from xpcs_dask.results.label import LAST, label, label_points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class PackedFits:
     records: Any
     """(...) of `fitting.layout.fit_dtype`."""
     points: Any = None
-    """(..., delay) of `fitting.blocks.POINT`, if asked for."""
+    """(..., delay) of `fitting.points.POINT`, if asked for."""
     dims: Sequence[str]
     """Of the points: those of the records, and delay."""
     coords: Mapping[Any, xr.DataArray]
@@ -29,7 +29,8 @@ class PackedFits:
 
     def labelled(self) -> xr.Dataset:
         """Give every number its name; lazy if the records are."""
-        own = {name: coordinate for name, coordinate in self.coords.items() if "delay" not in coordinate.dims}
+        by_delay = any("delay" in LAST.get(name, ()) for name in self.records.dtype.names)
+        own = {name: c for name, c in self.coords.items() if by_delay or "delay" not in c.dims}
         found = label(columns(self.records), self.dims[:-1], own, self.model, self.attrs)
         if self.points is None:
             return found

@@ -83,19 +83,22 @@ def _dot3(a, b, c):
 
 
 @compiled
-def _covariance_row(j, use, near, apart, length, e_lag, s_lag, speckle, mixed, row):
-    """Fill the covariance of delay j with all used ones, but for what only the diagonal has."""
+def covariance_row(j, use, near, apart, length, e_lag, s_lag, speckle, mixed, row):
+    """Fill the covariance of delay j with all used ones, but for what only the diagonal has.
+
+    `speckle` is the squared contrast, `mixed` twice the contrast over the counts; `use` scales the columns.
+    """
     for k in range(row.size):
         both = speckle * (s_lag[near[j, k]] + s_lag[apart[j, k]]) + mixed * (e_lag[near[j, k]] + e_lag[apart[j, k]])
         row[k] = use[k] * both / max(length[j], length[k])
 
 
 @careful
-def _theory_meat(J, w, contrast, counts, length, width, near, apart, level, e_lag, s_lag, s_zero, mean, p, row, use, M):
-    """Fill M = J' R J with the correlation of the noise from theory; J is in units of sigma. False if it fails."""
-    speckle, mixed = contrast * contrast, 2.0 * contrast / counts
-    m = w.size
-    for k in range(m):
+def inverse_deviations(
+    w, speckle, mixed, counts, length, width, apart, level, e_lag, s_lag, s_zero, mean, use
+):  # fmt: skip
+    """Fill `use` with one over the standard deviation of every used point, 0 at others. False if there is none."""
+    for k in range(w.size):
         use[k] = 0.0
         if w[k] > 0.0:
             at = level[k]
@@ -104,19 +107,36 @@ def _theory_meat(J, w, contrast, counts, length, width, near, apart, level, e_la
             if not own > 0.0:
                 return False
             use[k] = 1.0 / math.sqrt(own)
+    return True
+
+
+@careful
+def _theory_meat(J, w, contrast, counts, length, width, near, apart, level, e_lag, s_lag, s_zero, mean, p, row, use, M):
+    """Fill M = J' R J with the correlation of the noise from theory; J is in units of sigma. False if it fails."""
+    speckle, mixed = contrast * contrast, 2.0 * contrast / counts
+    if not inverse_deviations(w, speckle, mixed, counts, length, width, apart, level, e_lag, s_lag, s_zero, mean, use):
+        return False
+    m = w.size
     for a in range(p):
         for b in range(p):
             M[a, b] = 0.0
     for j in range(m):
         if use[j] == 0.0:
             continue
-        _covariance_row(j, use, near, apart, length, e_lag, s_lag, speckle, mixed, row)
+        covariance_row(j, use, near, apart, length, e_lag, s_lag, speckle, mixed, row)
         row[j] = 1.0 / use[j]
         for a in range(p):
             pull = _dot(row, J[a]) * use[j]
             for b in range(p):
                 M[a, b] += pull * J[b, j]
     return True
+
+
+@compiled
+def slow_factor(contrast, integral, frames, share):
+    """Return what a short record adds to the variance of the parameters; `integral` of the decay in frames."""
+    wander = min(contrast, 2.0) * min(2.0 * integral / frames, 1.0)
+    return 1.0 + 32.0 * wander * (1.0 - share)
 
 
 @careful
@@ -155,8 +175,7 @@ def robust_covariances(u, y, weight, lower, upper, z, counts, frames, share, len
                 use, M,
             ):  # fmt: skip
                 kind[i] = THEORY
-                wander = min(z[i, 0], 2.0) * min(2.0 * integral / frames[i], 1.0)
-                factor = 1.0 + 32.0 * wander * (1.0 - share[i])
+                factor = slow_factor(z[i, 0], integral, frames[i], share[i])
         if kind[i] == FAILED:
             _hc3_meat(J, r, V, p, M)
             kind[i] = HC3

@@ -88,6 +88,12 @@ def decay_sums(u, y, w2, beta, stretch, decay, slope, S):
         e = near_exp(-2.0 * power)
         decay[i] = e
         slope[i] = -2.0 * e * power
+    moments(u, y, w2, beta, decay, slope, S)
+
+
+@compiled
+def moments(u, y, w2, beta, decay, slope, S):
+    """Fill the twelve weighted sums of a decay and its slope."""
     ee = e1 = ey = qe = q1 = qy = ve = v1 = vy = qq = qv = vv = 0.0
     for i in range(u.size):
         e = decay[i]

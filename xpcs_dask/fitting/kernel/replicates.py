@@ -1,0 +1,94 @@
+"""Calls of the compiled refits: their scratch arrays, and what they leave to the residual form of the fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xpcs_dask.fitting.kernel import refine
+from xpcs_dask.fitting.kernel.columns import SINGLE_SIZE
+from xpcs_dask.fitting.kernel.family import Family
+from xpcs_dask.fitting.kernel.losses import LOSSES
+from xpcs_dask.fitting.kernel.replicates_double import refit_doubles
+from xpcs_dask.fitting.kernel.replicates_single import refit_singles
+from xpcs_dask.fitting.kernel.resample import fill_resamples
+from xpcs_dask.fitting.kernel.table import log_delays
+from xpcs_dask.fitting.models import Floats
+from xpcs_dask.fitting.resample import Recipe
+
+Arrays = tuple[Any, ...]
+
+
+def draw_space(recipe: Recipe) -> Arrays:
+    """Scratch of the draws: words, counts, totals."""
+    m = recipe.base.shape[1]
+    most = max(2 * m, recipe.deviation.shape[1])
+    return np.zeros((4, -(-most // 16) * 4), np.uint64), np.zeros(most), np.zeros(m)
+
+
+def refit(
+    x: Floats, recipe: Recipe, family: Family, z: Floats, curves: NDArray[np.uint64], seed: int, first: int, last: int
+) -> tuple[Floats, NDArray[np.int8]]:
+    """Refit replicates ``first`` to ``last - 1`` of n curves from their minima z (n, P); returns z (n, B, P), codes."""
+    n, m = recipe.weight.shape
+    found, code = np.zeros((n, last - first, z.shape[1])), np.zeros((n, last - first), np.int8)
+    lower, upper = family.log_box
+    fewest = int((lower < upper).sum())
+    single = z.shape[1] == SINGLE_SIZE
+    run: Any = refit_singles if single else refit_doubles
+    run(
+        _padded(log_delays(x), m), recipe.weight, recipe.mean, lower, upper, z, recipe.code, recipe.arrays, curves,
+        np.uint64(seed), np.uint64(first), fewest, draw_space(recipe), _single_space(m) if single else _double_space(m),
+        found, code,
+    )  # fmt: skip
+    return found, code
+
+
+def finish(x: Floats, y: Floats, weight: Floats, family: Family, z: Floats) -> tuple[Floats, NDArray[np.int8]]:
+    """Bring fits z (N, P) of curves (N, m) to their minimum in residual form; returns z and codes."""
+    (n, m), p = y.shape, z.shape[1]
+    z, code = z.copy(), np.zeros(n, np.int8)
+    run: Any = refine.refine_stack
+    run(
+        log_delays(x), y, weight, *family.log_box, LOSSES["linear"], 1.0, z, np.zeros(n), np.zeros((n, p, p)),
+        np.zeros(n, np.int32), np.zeros(n, np.int32), code, refine.workspace(m, p),
+    )  # fmt: skip
+    return z, code
+
+
+def resamples(
+    recipe: Recipe, rows: NDArray[np.intp], curves: NDArray[np.uint64], seed: int, number: NDArray[np.intp]
+) -> tuple[Floats, Floats]:
+    """Resamples y and multiplicities (N, M) of curves `rows` of the recipe, called `curves`, and their replicates."""
+    y, times = np.empty((rows.size, recipe.base.shape[1])), np.empty((rows.size, recipe.base.shape[1]))
+    fill: Any = fill_resamples
+    fill(
+        recipe.code, recipe.arrays, rows, curves, number.astype(np.uint64), np.uint64(seed), draw_space(recipe), y,
+        times,
+    )  # fmt: skip
+    return y + recipe.mean[rows, None], times
+
+
+def _padded(u: Floats, m: int) -> Floats:
+    out = np.full(m, u[-1])
+    out[: u.size] = u
+    return out
+
+
+def _single_space(m: int) -> Arrays:
+    points = tuple(np.zeros(m) for _ in range(7))
+    inner = (np.zeros(m), np.zeros(m), np.zeros(m), np.zeros(12), np.zeros(12))
+    return (*points, np.zeros(SINGLE_SIZE), np.zeros(SINGLE_SIZE), np.zeros(SINGLE_SIZE), inner)
+
+
+def _double_space(m: int) -> Arrays:
+    inner = (
+        np.zeros((4, m)), np.zeros((6, m)), np.zeros((6, m)), np.zeros((6, 8)), np.zeros((6, 8)), np.zeros((5, 5)),
+        np.zeros((18, 5)), np.zeros(5, np.int8), np.zeros(m),
+    )  # fmt: skip
+    return (
+        np.zeros((5, m)), np.zeros(m), np.zeros(m), np.zeros((4, m)), np.zeros(3), np.zeros(4), np.zeros(5),
+        np.zeros(5), np.zeros(5), inner,
+    )  # fmt: skip

@@ -1,0 +1,319 @@
+"""Compiled refits of resampled curves, two stretched exponentials.
+
+As `replicates_single`: exponentials of the parent's minimum serve the first step of all its replicates, steps are
+Newton's in ``(ln tau1, stretch1, ln tau2, stretch2, fraction)`` inside the box by the active set of `box`, contrast and
+baseline eliminated. Between components that are hard to tell apart Gauss-Newton creeps; the exact Hessian does not.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from xpcs_dask.fitting.kernel.box import box_step, linear_box
+from xpcs_dask.fitting.kernel.compiled import compiled
+from xpcs_dask.fitting.kernel.double_refine import SUM_1, SUM_Y, SUM_YY, WITH_1, WITH_Y, WY, U, W, fill_products
+from xpcs_dask.fitting.kernel.exp import vexp
+from xpcs_dask.fitting.kernel.newton import is_indefinite
+from xpcs_dask.fitting.kernel.replicates_single import LAST, SUMS_EXACT, unshifted
+from xpcs_dask.fitting.kernel.resample import draw
+from xpcs_dask.fitting.kernel.single import CONVERGED, EXHAUSTED, LAST_STEP, STALLED
+
+MAX_PASSES = 25
+"""Passes after which a refit is left to the residual form."""
+
+
+@compiled
+def fill_exponentials(u, z, E):
+    """Fill the rows of E with e1, E1, e2, E2, where e = exp(-E)."""
+    for i in range(u.size):
+        power1 = vexp(z[1] * (u[i] - z[0]))
+        power2 = vexp(z[3] * (u[i] - z[2]))
+        E[0, i] = vexp(-power1)
+        E[1, i] = power1
+        E[2, i] = vexp(-power2)
+        E[3, i] = power2
+
+
+@compiled
+def fill_rows(curve, z, E, rows):
+    """Weigh the decay g1^2 and its derivatives along z."""
+    u = curve[U]
+    w = curve[W]
+    f = z[4]
+    for i in range(u.size):
+        e1 = E[0, i]
+        e2 = E[2, i]
+        g1 = f * e1 + (1.0 - f) * e2
+        outer = 2.0 * g1 * w[i]
+        slope1 = outer * f * e1 * E[1, i]
+        slope2 = outer * (1.0 - f) * e2 * E[3, i]
+        rows[0, i] = w[i] * g1 * g1
+        rows[1, i] = z[1] * slope1
+        rows[2, i] = (z[0] - u[i]) * slope1
+        rows[3, i] = z[3] * slope2
+        rows[4, i] = (z[2] - u[i]) * slope2
+        rows[5, i] = outer * (e1 - e2)
+
+
+@compiled
+def evaluate(curve, sums, linear, z, E, rows, products):
+    """Return contrast, baseline, chi2 and whether each is free, from exponentials E at z."""
+    fill_rows(curve, z, E, rows)
+    fill_products(curve, rows, products)
+    ee = products[0, 0]
+    e1 = products[0, WITH_1]
+    ey = products[0, WITH_Y]
+    one = sums[SUM_1]
+    y = sums[SUM_Y]
+    a, d, _, free_a, free_d = linear_box(ee, e1, one, ey, y, linear[0], linear[1], linear[2], linear[3])
+    chi2 = sums[SUM_YY] + a * a * ee + 2.0 * a * d * e1 + d * d * one - 2.0 * a * ey - 2.0 * d * y
+    return a, d, chi2, free_a, free_d
+
+
+@compiled
+def own_curvature(curve, z0, a, d, f, e, power, rows, side):
+    """Weighted sums of the second derivatives within one component (1, v, v^2) and of its first one."""
+    u = curve[U]
+    w = curve[W]
+    wy = curve[WY]
+    m0 = m1 = m2 = c = 0.0
+    for i in range(u.size):
+        v = u[i] - z0
+        t = 2.0 * w[i] * (wy[i] - d * w[i] - a * rows[0, i])
+        g1 = side[i]
+        p = e[i] * power[i]
+        tg = t * g1 * p
+        bend = f * t * p * p + tg * (power[i] - 1.0)
+        c += tg
+        m0 += bend
+        m1 += bend * v
+        m2 += bend * v * v
+    return m0, m1, m2, c
+
+
+@compiled
+def mixed_curvature(curve, z, a, d, E, rows, Q):
+    """Fill the second derivatives between components and with the fraction."""
+    u = curve[U]
+    w = curve[W]
+    wy = curve[WY]
+    f = z[4]
+    a0 = a1 = a2 = a12 = f1 = f1v = f2 = f2v = ff = 0.0
+    for i in range(u.size):
+        v1 = u[i] - z[0]
+        v2 = u[i] - z[2]
+        t = 2.0 * w[i] * (wy[i] - d * w[i] - a * rows[0, i])
+        g1 = f * E[0, i] + (1.0 - f) * E[2, i]
+        d6 = E[0, i] - E[2, i]
+        p1 = E[0, i] * E[1, i]
+        p2 = E[2, i] * E[3, i]
+        both = t * p1 * p2
+        own1 = t * p1 * (f * d6 + g1)
+        own2 = t * p2 * ((1.0 - f) * d6 - g1)
+        a0 += both
+        a1 += both * v1
+        a2 += both * v2
+        a12 += both * v1 * v2
+        f1 += own1
+        f1v += own1 * v1
+        f2 += own2
+        f2v += own2 * v2
+        ff += t * d6 * d6
+    share = f * (1.0 - f)
+    Q[2, 0] = share * z[1] * z[3] * a0
+    Q[2, 1] = -share * z[3] * a1
+    Q[3, 0] = -share * z[1] * a2
+    Q[3, 1] = share * a12
+    Q[4, 0] = z[1] * f1
+    Q[4, 1] = -f1v
+    Q[4, 2] = z[3] * f2
+    Q[4, 3] = -f2v
+    Q[4, 4] = ff
+
+
+@compiled
+def fill_curvature(curve, z, a, d, E, rows, g1, Q):
+    """Fill Q, lower triangle: residuals times second derivatives of g1^2 along z."""
+    f = z[4]
+    for i in range(g1.size):
+        g1[i] = f * E[0, i] + (1.0 - f) * E[2, i]
+    m0, m1, m2, c = own_curvature(curve, z[0], a, d, f, E[0], E[1], rows, g1)
+    Q[0, 0] = f * z[1] * z[1] * m0
+    Q[1, 0] = f * (c - z[1] * m1)
+    Q[1, 1] = f * m2
+    m0, m1, m2, c = own_curvature(curve, z[2], a, d, 1.0 - f, E[2], E[3], rows, g1)
+    Q[2, 2] = (1.0 - f) * z[3] * z[3] * m0
+    Q[3, 2] = (1.0 - f) * (c - z[3] * m1)
+    Q[3, 3] = (1.0 - f) * m2
+    mixed_curvature(curve, z, a, d, E, rows, Q)
+
+
+@compiled
+def newton_problem(products, Q, one, a, d, free_a, free_d, exact, N, g, along, follow):
+    """Fill half the gradient (downhill), the reduced Hessian and how contrast and baseline follow each coordinate.
+
+    `exact` is 1 for the Hessian of chi2 with contrast and baseline eliminated, 0 for its Gauss-Newton part.
+    """
+    ee = products[0, 0]
+    e1 = products[0, WITH_1]
+    iaa = iad = idd = 0.0
+    if free_a and free_d:
+        det = ee * one - e1 * e1
+        iaa = one / det
+        idd = ee / det
+        iad = -e1 / det
+    elif free_a:
+        iaa = 1.0 / ee
+    elif free_d:
+        idd = 1.0 / one
+    for k in range(5):
+        pull = products[k + 1, WITH_Y] - a * products[0, k + 1] - d * products[k + 1, WITH_1]
+        g[k] = a * pull
+        along_a = a * products[0, k + 1] - exact * pull
+        along[k] = along_a
+        along_d = a * products[k + 1, WITH_1]
+        follow[0, k] = -(along_a * iaa + along_d * iad)
+        follow[1, k] = -(along_a * iad + along_d * idd)
+        for j in range(k + 1):
+            t = a * a * products[j + 1, k + 1] - exact * a * Q[k, j]
+            t += along[j] * follow[0, k] + a * products[j + 1, WITH_1] * follow[1, k]
+            N[k, j] = t
+            N[j, k] = t
+
+
+@compiled
+def newton_step(products, Q, one, a, d, free_a, free_d, damp, z, lower, upper, small, free):
+    """Fill the step; returns what contrast and baseline do, the predicted decrease, and if the step is Newton's."""
+    N = small[:5]
+    L = small[5:10]
+    follow = small[10:12]
+    g = small[12]
+    damping = small[13]
+    step = small[14]
+    trial = small[15]
+    exact = 1.0
+    predicted = 0.0
+    for _ in range(2):
+        newton_problem(products, Q, one, a, d, free_a, free_d, exact, N, g, small[17], follow)
+        for k in range(5):
+            damping[k] = damp * a * a * products[k + 1, k + 1] + 1e-300
+        predicted = box_step(N, g, damping, z, lower, upper, 5, step, free, L, trial)
+        if exact == 0.0 or (predicted >= 0.0 and not is_indefinite(N, damping, L, free, 5)):
+            break
+        exact = 0.0
+    sa = sd = 0.0
+    for k in range(5):
+        sa += follow[0, k] * step[k]
+        sd += follow[1, k] * step[k]
+    return sa, sd, predicted, exact == 1.0
+
+
+@compiled
+def refit_double(curve, sums, linear, lower, upper, z, start, space):
+    """Bring z (changed in place) from the parent's minimum to that of the curve; returns contrast, baseline, a code.
+
+    Anything but `CONVERGED` (rounding, a bound on contrast, a Hessian that is not positive) is for the residual form.
+    """
+    E, rows, rows2, products, products2, Q, small, free, g1 = space
+    step = small[14]
+    trial = small[16]
+    a, d, chi2, free_a, free_d = evaluate(curve, sums, linear, z, start, rows, products)
+    fill_curvature(curve, z, a, d, start, rows, g1, Q)
+    known = SUMS_EXACT * sums[SUM_YY]
+    damp = 0.0
+    growth = 2.0
+    code = EXHAUSTED
+    for _ in range(MAX_PASSES):
+        sa, sd, predicted, newton = newton_step(
+            products, Q, sums[SUM_1], a, d, free_a, free_d, damp, z, lower, upper, small, free
+        )
+        longest = 0.0
+        for k in range(5):
+            longest = max(longest, abs(step[k]))
+            trial[k] = min(max(z[k] + step[k], lower[k]), upper[k])
+        if predicted <= LAST * max(chi2, known):
+            if longest < LAST_STEP and newton and damp < 1e-3 and (free_a or linear[1] <= linear[0]):
+                for k in range(5):
+                    z[k] = trial[k]
+                a = min(max(a + sa, linear[0]), linear[1])
+                d = min(max(d + sd, linear[2]), linear[3])
+                code = CONVERGED
+            break
+        fill_exponentials(curve[U], trial, E)
+        a2, d2, chi2_new, fa2, fd2 = evaluate(curve, sums, linear, trial, E, rows2, products2)
+        if chi2_new <= chi2 + known:
+            gain = 2.0 * (chi2 - chi2_new) / predicted - 1.0
+            damp = damp * max(0.1, 1.0 - gain * gain * gain) if gain > -0.5 else max(2.0 * damp, 1e-3)
+            growth = 2.0
+            for k in range(5):
+                z[k] = trial[k]
+            a = a2
+            d = d2
+            free_a = fa2
+            free_d = fd2
+            chi2 = chi2_new
+            fill_curvature(curve, z, a, d, E, rows2, g1, Q)
+            for k in range(6):
+                for j in range(8):
+                    products[k, j] = products2[k, j]
+        else:
+            damp = max(damp * growth, 1e-2)
+            growth *= 2.0
+            if damp > 1e8:
+                code = STALLED
+                break
+    return a, d, code
+
+
+@compiled
+def refit_doubles(u, weight, mean, lower, upper, z, scheme, recipe, curves, seed, first, fewest, draws, space, found,
+                  code):  # fmt: skip
+    """Refit replicates `first` and on of every curve; fills found (n, B, 7), in z, and code (n, B).
+
+    `weight` (n, m) has mean square 1 over used points, `mean` (n,) is what the recipe's curves were lowered by.
+    """
+    n, m = weight.shape
+    curve, y, times, start, sums, linear, low, high, own, inner = space
+    place = (1, 2, 4, 5, 6)
+    for k in range(5):
+        low[k] = lower[place[k]]
+        high[k] = upper[place[k]]
+    linear[0] = lower[0]
+    linear[1] = upper[0]
+    for i in range(m):
+        times[i] = 1.0
+        curve[U, i] = u[i]
+    for j in range(n):
+        linear[2] = lower[3] - mean[j]
+        linear[3] = upper[3] - mean[j]
+        for k in range(5):
+            own[k] = z[j, place[k]]
+        fill_exponentials(u, own, start)
+        for b in range(found.shape[1]):
+            draw(scheme, recipe, j, seed, curves[j], first + np.uint64(b), draws, y, times)
+            kept = 0
+            for i in range(m):
+                w = weight[j, i] * math.sqrt(times[i])
+                curve[W, i] = w
+                curve[WY, i] = w * y[i]
+                kept += 1 if w > 0.0 else 0
+            if kept <= fewest:
+                code[j, b] = EXHAUSTED
+                continue
+            one = wy = yy = 0.0
+            for i in range(m):
+                one += curve[W, i] * curve[W, i]
+                wy += curve[W, i] * curve[WY, i]
+                yy += curve[WY, i] * curve[WY, i]
+            sums[SUM_1] = one
+            sums[SUM_Y] = wy
+            sums[SUM_YY] = yy
+            for k in range(5):
+                own[k] = z[j, place[k]]
+            a, d, code[j, b] = refit_double(curve, sums, linear, low, high, own, start, inner)
+            found[j, b, 0] = a
+            found[j, b, 3] = unshifted(d, linear[2], linear[3], lower[3], upper[3], mean[j])
+            for k in range(5):
+                found[j, b, place[k]] = own[k]
