@@ -31,10 +31,10 @@ class Drawn:
 
 
 def parents(n=6):
+    """Fits that differ a little."""
     lower, upper = SIMPLE.box(np.geomspace(1e-5, 1, 20))
-    return Parents(
-        model=SIMPLE, value=np.tile(VALUE, (n, 1)), lower=lower, upper=upper, stderr=np.tile(0.05 * VALUE, (n, 1))
-    )
+    value = VALUE * (1.0 + 1e-3 * np.arange(n)[:, None])
+    return Parents(model=SIMPLE, value=value, lower=lower, upper=upper, stderr=0.05 * value)
 
 
 def same(one: Intervals, other: Intervals):
@@ -46,9 +46,9 @@ def rows_of(found, k):
     return Intervals(*(getattr(found, f.name)[k : k + 1] for f in fields(found)))
 
 
-def covariance_in_ln_tau(replicates):
+def covariance_in_ln_tau(replicates, tau):
     """Covariance of (contrast, ln tau, baseline), carried to tau at the estimate."""
-    unit = np.array([1.0, VALUE[1], 1.0])
+    unit = np.array([1.0, tau, 1.0])
     return np.cov(np.column_stack([replicates[:, 0], np.log(replicates[:, 1]), replicates[:, 2]]).T) * np.outer(
         unit, unit
     )
@@ -69,7 +69,7 @@ def test_a_curve_stops_at_the_first_round_that_is_enough():
         assert not np.isnan(found.lower[k]).any()
         np.testing.assert_array_equal(there.lower, found.lower[k : k + 1])
         np.testing.assert_array_equal(there.upper, found.upper[k : k + 1])
-        expected = covariance_in_ln_tau(draw.all[k, :made])
+        expected = covariance_in_ln_tau(draw.all[k, :made], parents().value[k, 1])
         np.testing.assert_allclose(found.covariance[k], expected, rtol=1e-10, atol=1e-18)
         np.testing.assert_allclose(found.deviation[k], np.sqrt(np.diag(expected)), rtol=1e-12)
     assert found.replicates.shape == (6, 0, 3)
@@ -99,7 +99,9 @@ def test_the_answer_of_a_curve_does_not_depend_on_the_others(monkeypatch):
     together = adaptive(Drawn(), parents(), KINDS, config)
     draw = Drawn()
     for k in range(6):
-        one = adaptive(lambda first, last, rows, k=k: draw(first, last, rows + k), parents(1), KINDS[k], config)
+        one = adaptive(
+            lambda first, last, rows, k=k: draw(first, last, rows + k), parents().take(np.array([k])), KINDS[k], config
+        )
         same(one, rows_of(together, k))
     monkeypatch.setattr(module, "GROUP_BYTES", 2 * 3000 * 3 * 8)
     same(adaptive(Drawn(), parents(), KINDS, config), together)
@@ -150,7 +152,7 @@ def test_curves_without_a_fit_are_not_drawn_and_those_that_never_refit_are_given
         assert (found.mark[k] == Mark.UNDEFINED).all()
         assert not found.reached[k]
     good = draw.all[5, : found.resamples[5]]
-    expected = covariance_in_ln_tau(np.delete(good, np.s_[::3], axis=0))
+    expected = covariance_in_ln_tau(np.delete(good, np.s_[::3], axis=0), fits.value[5, 1])
     np.testing.assert_allclose(found.deviation[5], np.sqrt(np.diag(expected)), rtol=1e-10)
 
 

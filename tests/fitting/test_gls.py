@@ -283,3 +283,15 @@ def test_flags_are_those_of_the_new_fit(bright):
     assert rows["value"][0, 1] < edge
     assert rows["flags"][0] & Flag.AT_BOUND == 0
     assert rows["stderr"][0, 1] > 0
+
+
+def test_fit_takes_it_as_weights(bright, case):
+    few = bright.isel(file=slice(0, 5))
+    fits = xd.fit(few, "simple", weights="gls")
+    rows = case.gls()
+    np.testing.assert_array_equal(fits["value"][:, 0], rows["value"][:5])
+    np.testing.assert_array_equal(fits["stderr"][:, 0], rows["stderr"][:5])
+    assert (fits["errors_from"] == ErrorsFrom.GLS).all()
+    unknown = xd.fit(few.drop_vars("rate"), "simple", weights="gls")
+    assert (unknown["flags"] & int(Flag.GLS_NOT_POSSIBLE) > 0).all()
+    np.testing.assert_array_equal(unknown["value"], xd.fit(few.drop_vars("rate"), "simple")["value"])

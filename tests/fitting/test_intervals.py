@@ -286,8 +286,9 @@ def test_without_two_replicates_there_is_no_interval(kind, made):
         assert np.isnan(found.error[k]).all()
 
 
+@pytest.mark.parametrize("level", [0.95, 0.5])
 @pytest.mark.parametrize("kind", ["percentile", "basic", "bca", "t", "studentised"])
-def test_stated_monte_carlo_errors_are_the_scatter_between_bootstraps(kind):
+def test_stated_monte_carlo_errors_are_the_scatter_between_bootstraps(kind, level):
     """Six hundred bootstraps of one and the same curve, half a per cent of a half width apart at B = 2000."""
     n, resamples = 600, 2000
     rng = np.random.default_rng(8)
@@ -295,11 +296,11 @@ def test_stated_monte_carlo_errors_are_the_scatter_between_bootstraps(kind):
     parents = Parents(
         model=MEAN, value=np.ones((n, 1)), stderr=np.full((n, 1), 0.3), acceleration=np.full((n, 1), 0.05), **OPEN
     )
-    found = interval(kind, replicates, parents, 0.95, 0.1 + 0.2 * replicates)
+    found = interval(kind, replicates, parents, level, 0.1 + 0.2 * replicates)
     half = 0.5 * (found.upper - found.lower)
     for side, ends in enumerate((found.lower, found.upper)):
         ratio = np.mean(found.error[..., side] * half) / ends.std(ddof=1)
-        assert 0.9 < ratio < 1.3
+        assert 0.9 < ratio < (1.3 if level > 0.9 else 1.12)  # tails are seen a little too thin
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,14 @@ import pytest
 from scipy.optimize import least_squares
 from scipy.stats import median_abs_deviation
 
+import xpcs_dask as xd
 from tests.benchmarks.outliers import DELAY, TAU, curves
 from xpcs_dask.config import FitConfig
 from xpcs_dask.fitting import outliers
 from xpcs_dask.fitting.layout import Flag, Status
 from xpcs_dask.fitting.models import MODELS, SINGLE, Model
 from xpcs_dask.fitting.outliers import fit_robust, settings
+from xpcs_dask.fitting.quality import PointFlag
 from xpcs_dask.fitting.strategy import fit_stack
 
 QUOTED, RELATIVE = FitConfig(errors="quoted"), FitConfig(errors="quoted", absolute_sigma=False)
@@ -273,3 +275,19 @@ def test_the_spread_is_a_standard_deviation():
     ]
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     np.testing.assert_allclose(found, 3.0, rtol=0.06)
+
+
+def test_fit_says_which_points_it_left_out():
+    data = xd.simulate.curves(2, q=[0.01], frames=20_000, counts=0.5, seed=3)
+    false = [1, 20, 33]
+    data["g2"][0, 0, false] += 0.02
+    fits = xd.fit(data, "single", robust="clip")
+    outlier = fits["quality"].values & int(PointFlag.OUTLIER) > 0
+    assert np.flatnonzero(outlier[0, 0]).tolist() == false
+    assert not outlier[1].any()
+    assert (fits["flags"].values[:, 0] & int(Flag.OUTLIERS) > 0).tolist() == [True, False]
+    plain_fits = xd.fit(data, "single")
+    assert (fits["n_used"] - plain_fits["n_used"]).values[:, 0].tolist() == [-3, 0]
+    np.testing.assert_array_equal(fits["value"][1], plain_fits["value"][1])
+    stretch = [one["value"].sel(parameter="stretch").values[0, 0] for one in (fits, plain_fits)]
+    assert abs(stretch[0] - 1) < 0.01 < 0.03 < abs(stretch[1] - 1)

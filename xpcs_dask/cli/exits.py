@@ -49,10 +49,10 @@ def explain(error: BaseException) -> tuple[int, str]:
         case XpcsError():
             return error.exit_code, f"error: {text}"
         case KeyboardInterrupt():
-            return INTERRUPTED, "interrupted; no unfinished output was left, run the same command again"
+            return INTERRUPTED, f"interrupted; {text or 'no unfinished output was left'}, run the same command again"
         case MemoryError():
             return MEMORY, f"error: memory ran out ({text}); use smaller --chunks or fewer workers"
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            return DISK, f"error: the disk is full ({text}); no unfinished output was left"
+            return DISK, f"error: the disk is full ({text}); free some space and run the same command again"
         case _:
             return INTERNAL, f"internal error: {type(error).__name__}: {text}; run again with --debug for the traceback"

@@ -35,8 +35,8 @@ def report_of(output: Path, job: Job) -> dict[str, Any] | None:
     run = _read(output)
     if run is None:
         raise OutputExistsError(str(output), "another program, or a call of save in Python")
-    if difference := _difference(run["job"], job):
-        raise OutputExistsError(str(output), difference)
+    if changed := difference(run["job"], job):
+        raise OutputExistsError(str(output), changed)
     report: dict[str, Any] = run["report"]
     return report
 
@@ -77,7 +77,7 @@ def _read(output: Path) -> dict[str, Any] | None:
     return run if isinstance(run, dict) and {"job", "report"} <= run.keys() else None
 
 
-def _difference(old: Job, new: Job) -> str:
+def difference(old: Job, new: Job) -> str:
     """Say in words what differs between two jobs; empty where nothing does."""
     if old.get("schema_version") != new["schema_version"]:
         return f"schema version {old.get('schema_version')} instead of {new['schema_version']}"

@@ -16,6 +16,7 @@ from xpcs_dask.cli.options import (
     Debug,
     DelayUnit,
     Entry,
+    Memory,
     Paths,
     Progress,
     Quiet,
@@ -77,6 +78,7 @@ def fit(
     detail: Annotated[str, typer.Option(help="core, or full with covariance and criteria.")] = "core",
     scheduler: Scheduler = "threads",
     chunks: Annotated[str, typer.Option(help="auto, or files in one block.")] = "auto",
+    memory: Memory = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Fit again, whatever the output holds.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 5 when a file was rejected or a curve failed.")
@@ -88,6 +90,7 @@ def fit(
 ) -> None:
     """Fit every curve of the files and write one results store."""
     from xpcs_dask.config import FitConfig
+    from xpcs_dask.engine.budget import parse_bytes
 
     config = FitConfig.make(
         bounds=named_ranges(bounds or [], "--bounds"),
@@ -121,6 +124,7 @@ def fit(
         include=tuple(include or ()),
         overwrite=overwrite,
         progress=shown,
+        memory=parse_bytes(memory) if memory else None,
     )
     try:
         result, made = run(request)

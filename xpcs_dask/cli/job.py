@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from xpcs_dask.cli import finished, report
+from xpcs_dask.cli import finished, large, report
 from xpcs_dask.cli.groups import groups
 from xpcs_dask.errors import NoUsableInputError
 
@@ -23,8 +25,8 @@ class Request:
     """What is asked for, read but not yet checked."""
 
     paths: tuple[str, ...]
-    output: Path
-    model: str
+    output: Path = Path("fits.zarr")
+    model: str = "single"
     config: FitConfig
     bootstrap: BootstrapConfig | None = None
     scheduler: str = "threads"
@@ -35,6 +37,8 @@ class Request:
     include: tuple[str, ...] = ()
     overwrite: bool = False
     progress: bool = False
+    memory: int | None = None
+    """Bytes that the fit may take; None: what is free."""
 
     @property
     def told(self) -> dict[str, str]:
@@ -62,53 +66,65 @@ def run(request: Request) -> tuple[report.Report, bool]:
         If nothing was left; it carries the report.
     """
     from xpcs_dask.cli import progress
-    from xpcs_dask.io.open import open_g2
-    from xpcs_dask.results import save
+    from xpcs_dask.results import save, summary
 
     begun = time.perf_counter()
     check(request)
     try:
         with progress.opening(request.progress) as advance:
-            data = open_g2(
-                request.paths,
-                chunks=request.chunks,
-                on_error="skip",
-                on_mismatch="split",
-                include=request.include,
-                progress=advance,
-                **request.told,
-            )
+            data = opened(request, advance)
     except NoUsableInputError as error:
         raise NothingFitted(str(error), reported(None, request, unusable(request), begun)) from error
     rejected = json.loads(data.attrs["rejected"])
     job = describe(request, data, rejected)
     if not request.overwrite and (known := finished.report_of(request.output, job)) is not None:
         return known, False
+    large.check_unfinished(request, job)
     try:
+        if large.is_large(request, data):
+            made = partial(reported, request=request, rejected=rejected, begun=begun)
+            return large.run_large(request, data, opened, job, made), True
         fits = computed(data, request)
     except NoUsableInputError as error:
         raise NothingFitted(str(error), reported(None, request, rejected, begun)) from error
-    result = reported(fits, request, rejected, begun)
+    result = reported(summary(fits), request, rejected, begun)
     fits.attrs |= finished.record(job, result)
     save(fits, request.output, overwrite=request.overwrite)
     return result, True
 
 
-def reported(fits: Results | None, request: Request, rejected: list[dict[str, str]], begun: float) -> report.Report:
-    """Report of finished `fits`; of no curve and no output if there are none."""
+def opened(request: Request, advance: Callable[[int, int], None] | None = None) -> Results:
+    """All files that can be used, one group for each q-map and delay grid."""
+    from xpcs_dask.io.open import open_g2
+
+    return open_g2(
+        request.paths,
+        chunks=request.chunks,
+        include=request.include,
+        on_error="skip",
+        on_mismatch="split",
+        progress=advance,
+        **request.told,
+    )
+
+
+def reported(
+    counts: dict[str, Any] | None, request: Request, rejected: list[dict[str, str]], begun: float
+) -> report.Report:
+    """Report of a finished fit with the counts of `results.summary`; of no curve and no output without them."""
     from importlib.metadata import version
 
     import xarray as xr
 
     from xpcs_dask.results import summary
 
-    counts = summary(xr.DataTree() if fits is None else fits)
+    found = summary(xr.DataTree()) if counts is None else counts
     seconds = time.perf_counter() - begun
-    return {name: counts[name] for name in report.COUNTS} | {
+    return {name: found[name] for name in report.COUNTS} | {
         "rejected": rejected,
         "seconds": round(seconds, 3),
-        "curves_per_second": round(counts["curves"] / seconds, 1),
-        "output": None if fits is None else str(request.output),
+        "curves_per_second": round(found["curves"] / seconds, 1),
+        "output": None if counts is None else str(request.output),
         "version": version("xpcs-dask"),
     }
 

@@ -16,6 +16,7 @@ from xpcs_dask.cli.export import export
 from xpcs_dask.cli.fit import fit
 from xpcs_dask.cli.info import info
 from xpcs_dask.cli.pack import pack
+from xpcs_dask.cli.plan import plan
 from xpcs_dask.cli.simulate import simulate
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
     help="Fit XPCS correlation curves: files in, every curve fitted, results out.",
 )
 app.command()(info)
+app.command()(plan)
 app.command()(fit)
 app.command()(average)
 app.command()(pack)

@@ -20,6 +20,9 @@ QUnit: TypeAlias = Annotated[
 Scheduler: TypeAlias = Annotated[
     str, typer.Option(help="sync, threads[:N], processes[:N], local[:N] or tcp://HOST:PORT.")
 ]
+Memory: TypeAlias = Annotated[
+    str, typer.Option(help="Memory that the fit may take, such as 1GiB; default: what is free.", show_default=False)
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Progress: TypeAlias = Annotated[
     bool | None, typer.Option("--progress/--no-progress", help="Default: only on a terminal.", show_default=False)

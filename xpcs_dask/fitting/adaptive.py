@@ -110,6 +110,20 @@ def summarise(
     Intervals
         With all replicates.
     """
+    found = _ends(replicates, parents, kind, level, tolerance, replicate_stderr)
+    found.covariance[:] = _covariance(replicates, parents)
+    return found
+
+
+def _ends(
+    replicates: Floats,
+    parents: Parents,
+    kind: Kind | ArrayLike,
+    level: float,
+    tolerance: float,
+    replicate_stderr: Floats | None,
+) -> Intervals:
+    """All but the covariance, which only the last round needs."""
     n, made, p = replicates.shape
     found = replace(Intervals.empty(n, p, 0), replicates=replicates)
     kinds = np.broadcast_to(np.asarray(kind), (n,))
@@ -122,25 +136,22 @@ def summarise(
         found.reached[rows] = enough(ends, tolerance)
     good = np.asarray(np.isfinite(replicates).all(axis=-1))
     found.resamples[:], found.failed[:] = made, made - good.sum(axis=1)
-    found.covariance[:] = _covariance(replicates, good, parents)
     return found
 
 
-def _covariance(replicates: Floats, good: NDArray[np.bool_], parents: Parents) -> Floats:
+def _covariance(replicates: Floats, parents: Parents) -> Floats:
     """(n, p, p) covariance of the good replicates; a curve's sums never depend on its neighbours.
 
     On natural scales, carried back to first order: relaxation times of weak curves have no variance of their own.
     Parameters at the end of a natural scale stay on their own.
     """
     sample = Sample(replicates, parents)
-    values = np.where(good[:, None, :], sample.spread, 0.0)
-    count = good.sum(axis=1)[:, None]
-    apart = values - (values.sum(axis=-1) / np.maximum(count, 1))[..., None]
-    apart = np.where(good[:, None, :], apart, 0.0)
+    good, count = np.isfinite(sample.spread), sample.count
+    mean = np.where(good, sample.spread, 0.0).sum(axis=-1) / np.maximum(count, 1)
+    apart = np.where(good, sample.spread - mean[..., None], 0.0)
     unit = 1.0 / sample.slope(parents.value, ~sample.natural)
-    p = replicates.shape[-1]
-    found = np.empty((len(replicates), p, p))
-    for k in range(p):
+    found = np.empty((*count.shape, count.shape[1]))
+    for k in range(count.shape[1]):
         for i in range(k + 1):
             both = (apart[:, k] * apart[:, i]).sum(axis=-1) * unit[:, k] * unit[:, i]
             found[:, k, i] = found[:, i, k] = both
@@ -196,8 +207,10 @@ def _group(
         made = np.concatenate([made, new], axis=1)
         if errors is not None and their_errors is not None:
             errors = np.concatenate([errors, their_errors], axis=1)
-        some = summarise(made, parents.take(active), kinds[active], config.level, config.tolerance, errors)
+        some = _ends(made, parents.take(active), kinds[active], config.level, config.tolerance, errors)
         done = some.reached | (some.failed == last) | (last == cap)
+        if done.any():
+            some.covariance[done] = _covariance(made[done], parents.take(active[done]))
         found.put(active[done], some, done)
         active, made = active[~done], made[~done]
         errors = None if errors is None else errors[~done]

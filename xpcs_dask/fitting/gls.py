@@ -2,7 +2,7 @@
 
 With diagonal weights the points of bright speckle, whose noise is shared by neighbouring delays, count as if each were
 new. `fitting.theory` knows how it is shared; where counts are known this gives smaller errors of the parameters, and
-objectives that are chi2 of independent residuals. docs/errors.md says what was measured.
+objectives that are chi2 of independent residuals. docs/coverage.md says what was measured.
 """
 
 from __future__ import annotations

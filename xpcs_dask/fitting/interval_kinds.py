@@ -13,7 +13,7 @@ from scipy.special import ndtr, ndtri, stdtrit
 from xpcs_dask.fitting.interval_ends import Parents
 from xpcs_dask.fitting.models import Floats
 from xpcs_dask.fitting.quantiles import quantile, sparsity
-from xpcs_dask.fitting.scales import back, forward, natural_scales, slope
+from xpcs_dask.fitting.scales import Scale, back, forward, natural_scales, naturally, slope
 
 
 class Sample:
@@ -21,17 +21,20 @@ class Sample:
 
     def __init__(self, replicates: Floats, parents: Parents) -> None:
         self.parents, self.scales = parents, natural_scales(parents.model)
-        self.failed = ~np.asarray(np.isfinite(replicates).all(axis=-1))
-        values = np.where(self.failed[..., None], np.nan, replicates)
-        self.values = values
-        natural, centre = forward(values, self.scales), forward(parents.value, self.scales)
-        plain = ~np.isfinite(centre) | (~np.isfinite(natural) & ~self.failed[..., None]).any(axis=1)
-        self.natural = ~plain
+        self.spread = columns(replicates)
+        """(n, p, B) on the scale in use; NaN where a refit failed."""
+        good = np.asarray(np.isfinite(self.spread).all(axis=1))
+        self.spread[np.broadcast_to(~good[:, None], self.spread.shape)] = np.nan
+        self.count = np.repeat(good.sum(axis=1)[:, None], self.spread.shape[1], axis=1)
+        self.centre = forward(parents.value, self.scales)
+        self.natural = np.isfinite(self.centre)
         """(n, p) whether the natural scale can be used."""
-        self.centre = np.where(plain, parents.value, centre)
-        self.spread = columns(np.where(plain[:, None, :], values, natural))
-        """(n, p, B)"""
-        self.count = np.repeat((~self.failed).sum(axis=1)[:, None], values.shape[-1], axis=1)
+        for k, scale in enumerate(self.scales):
+            if scale != Scale.IDENTITY:
+                natural = naturally(self.spread[:, k], scale)
+                self.natural[:, k] &= (np.isfinite(natural) == good).all(axis=-1)
+                self.spread[:, k] = np.where(self.natural[:, k, None], natural, self.spread[:, k])
+        self.centre = np.where(self.natural, self.centre, parents.value)
 
     @cached_property
     def ordered(self) -> Floats:
@@ -49,7 +52,7 @@ class Sample:
 
 def columns(array: Floats) -> Floats:
     """``(n, B, p)`` as contiguous ``(n, p, B)``: sums then run over one curve's numbers alone, always the same way."""
-    return np.ascontiguousarray(np.swapaxes(array, 1, 2))
+    return np.array(np.swapaxes(array, 1, 2), dtype=np.float64, order="C")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,11 +88,11 @@ def basic(sample: Sample, alpha: float) -> Raw:
     return Raw(twice - made.upper, twice - made.lower, made.error[..., ::-1], made.extreme)
 
 
-def studentised(sample: Sample, alpha: float, stderr: Floats, replicate_stderr: Floats) -> Raw:
+def studentised(sample: Sample, alpha: float, stderr: Floats, replicates: Floats, replicate_stderr: Floats) -> Raw:
     """Quantiles of the replicates in standard errors of their own, mirrored at the estimate."""
     plain = ~sample.natural
     unit = stderr * sample.slope(sample.parents.value, plain)
-    units = columns(replicate_stderr * sample.slope(sample.values, plain[:, None, :]))
+    units = columns(replicate_stderr * sample.slope(replicates, plain[:, None, :]))
     pivot = np.where(units > 0, (sample.spread - sample.centre[..., None]) / units, np.nan)
     pivot[~np.isfinite(pivot)] = np.nan
     made = _quantiles(np.sort(pivot, axis=-1), np.isfinite(pivot).sum(axis=-1), alpha)

@@ -101,7 +101,7 @@ def interval(
         if kind == "studentised":
             if parents.stderr is None or replicate_stderr is None:
                 raise ConfigError("interval: 'studentised' needs standard errors of the fits and of every replicate")
-            return _finish(sample, kinds.studentised(sample, alpha, parents.stderr, replicate_stderr))
+            return _finish(sample, kinds.studentised(sample, alpha, parents.stderr, replicates, replicate_stderr))
         if kind == "bca":
             if parents.acceleration is None:
                 raise ConfigError("interval: 'bca' needs the acceleration, which clusters tell; use 'percentile'")

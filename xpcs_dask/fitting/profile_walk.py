@@ -14,8 +14,8 @@ from xpcs_dask.fitting.profile_fits import Profiled
 
 FOUND = 1e-6
 """Relative error of the root of the rise at which an end is taken."""
-NARROW = 1e-12
-"""A bracket narrower than this holds a jump, not a root."""
+NARROW = 1e-7
+"""A bracket narrower than this share of the way holds a jump, not a root."""
 OUTWARD = 60
 """Steps after which an end that was not passed counts as open, where the box has none."""
 STEPS = 200
@@ -116,7 +116,7 @@ class Walk:
         columns, variance = (self.fits.covariance[self.curve, k, self.held] for k in (slice(None), self.held))
         guess = np.where(np.isfinite(self.reach), 0.1 * self.reach, 0.1 * np.maximum(np.abs(self.v), 1e-3))
         with np.errstate(invalid="ignore", divide="ignore"):
-            known = variance > 0
+            known = (variance > 0) & np.isfinite(variance)
             self.steepness = np.where(known, 1.0 / np.sqrt(variance), self.rise / guess)
             tangent = columns / variance[:, None]
         self.tangent = np.where(known[:, None] & np.isfinite(tangent), tangent, 0.0)
@@ -157,5 +157,6 @@ class Walk:
         found = np.abs(d - self.rise[i]) <= FOUND * self.rise[i]
         self.v[i[found]] = v[found]
         self.open[i] = inside & ~found & (v == self.edge[i])
-        narrow = now <= NARROW * np.maximum(np.abs(v), 1e-12)
+        narrow = now <= NARROW * np.abs(self.far_v[i] - self.origin[i])
+        self.v[i[narrow & ~found]] = self.far_v[i[narrow & ~found]]
         self.active[i] = ~(found | narrow | self.open[i])

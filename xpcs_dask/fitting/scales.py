@@ -37,12 +37,19 @@ def _scale(parameter: Parameter) -> Scale:
 def forward(value: Floats, scales: tuple[Scale, ...]) -> Floats:
     """Parameters ``(…, p)`` on their natural scales; infinite at the ends of these, NaN beyond."""
     found = np.array(value, dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for k, scale in enumerate(scales):
-            if scale != Scale.IDENTITY:
-                column = found[..., k].copy()  # contiguous: the same instructions whatever the neighbours
-                found[..., k] = np.log(column) - (np.log1p(-column) if scale == Scale.LOGIT else 0.0)
+    for k, scale in enumerate(scales):
+        if scale != Scale.IDENTITY:
+            found[..., k] = naturally(found[..., k], scale)
     return found
+
+
+def naturally(values: Floats, scale: Scale) -> Floats:
+    """Values of one parameter, of any shape, on its natural scale."""
+    whole = np.array(values, order="C")  # contiguous: the same instructions whatever the neighbours
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if scale == Scale.LOGIT:
+            return np.asarray(np.log(whole) - np.log1p(-whole))
+        return np.log(whole) if scale == Scale.LOG else whole
 
 
 def back(natural: Floats, scales: tuple[Scale, ...]) -> Floats:

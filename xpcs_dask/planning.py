@@ -1,0 +1,158 @@
+"""`plan`: what a fit will take before it runs: mode, blocks, memory, and by a probe of about a second, time."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
+
+from xpcs_dask import api, bootstrapping
+from xpcs_dask.api import Data
+from xpcs_dask.config import BootstrapConfig, FitConfig
+from xpcs_dask.engine.budget import available, parse_bytes
+from xpcs_dask.engine.plan import Plan, Sizes, make_plan
+from xpcs_dask.errors import NoUsableInputError
+from xpcs_dask.fitting.models import Evaluate, Model
+from xpcs_dask.results.packed import PackedFits
+from xpcs_dask.results.streamed import by_group, lazy_arrays
+
+__all__ = ["lazy_results", "plan", "refits", "seconds", "sizes_of"]
+
+WEIGHTS = 16 * 10**6
+"""Scratch of a task that works errors out (`errors` auto or smoothed)."""
+PLAIN = 10 * 10**6
+"""Scratch of any other task."""
+TEXT = 120
+"""Bytes of a text in memory, about."""
+PROBE = 1.0
+"""Seconds that a probe takes, about."""
+
+
+def plan(
+    data: Data,
+    model: str | Model | Evaluate = "single",
+    *,
+    config: FitConfig | None = None,
+    bootstrap: int = 0,
+    memory: int | str | None = None,
+    workers: int | None = None,
+    **settings: Any,
+) -> Plan:
+    """Say how a fit is cut into blocks and what memory it takes; reads and fits nothing.
+
+    Parameters
+    ----------
+    data, model, config, **settings
+        As `fit` takes them; data must be lazy.
+    bootstrap : int
+        Refits of each curve, if it is `bootstrap` that is planned.
+    memory : int or str, optional
+        Bytes that it may take, such as ``"1GiB"``; by default 80 % of what is free in the control group or machine.
+    workers : int, optional
+        Blocks at once; by default one for each core.
+
+    Returns
+    -------
+    engine.plan.Plan
+
+    Raises
+    ------
+    MemoryBudgetError
+        If it cannot be done in that memory; names the number, the limit and what to change.
+    """
+    config = FitConfig.make(config, **settings)
+    boot = BootstrapConfig.make(resamples=bootstrap) if bootstrap else None
+    sizes = sizes_of(data, lazy_results(data, model, config, boot), config, boot)
+    budget = available() if memory is None else parse_bytes(memory) if isinstance(memory, str) else memory
+    return make_plan(list(sizes.values()), workers or os.cpu_count() or 1, budget)
+
+
+def lazy_results(
+    data: Data, model: str | Model | Evaluate, config: FitConfig, boot: BootstrapConfig | None = None
+) -> dict[str, xr.Dataset]:
+    """Return what `fit` gives for lazy data, or `bootstrap` with the settings `boot`, by path of the group."""
+    if boot is None:
+        packed = api.packed_fits(data, model, config)
+    else:
+        packed = bootstrapping.packed_bootstraps(data, model, config, boot)
+    if isinstance(packed, PackedFits):
+        return {"/": packed.labelled()}
+    return {path: fitted.labelled() for path, fitted in packed.items()}
+
+
+def sizes_of(
+    data: Data, results: Mapping[str, xr.Dataset], config: FitConfig, boot: BootstrapConfig | None = None
+) -> dict[str, Sizes]:
+    """Sizes of each group, from the curves and their lazy results; nothing is computed."""
+    return {path: _sizes(_group(data, path), found, config, boot) for path, found in results.items()}
+
+
+def refits(boot: BootstrapConfig | None) -> int:
+    """Refits of each curve, at most; 0 without a bootstrap."""
+    if boot is None:
+        return 0
+    return boot.max_resamples if boot.resamples == "auto" else boot.resamples
+
+
+def seconds(results: Mapping[str, xr.Dataset], workers: int, probe: float = PROBE) -> float:
+    """Estimate how long `workers` take for all results, by fitting some curves of the largest group for a second."""
+    largest = max(results.values(), key=_curves)
+    dim, length = largest["status"].dims[0], largest["status"].shape[0]
+    _time(largest.isel({dim: slice(0, 1)}))  # what a process does once: compile, open files
+    taken, rows, each = 0.0, 0, math.inf
+    while taken < probe / 2 and rows < length:
+        rows = min(length, max(1, 2 * rows))
+        taken = _time(largest.isel({dim: slice(0, rows)}))
+        each = min(each, taken / rows)
+    return each * length / _curves(largest) * sum(map(_curves, results.values())) / workers
+
+
+def _time(results: xr.Dataset) -> float:
+    begun = time.perf_counter()
+    results.compute(scheduler="sync")
+    return time.perf_counter() - begun
+
+
+def _curves(results: xr.Dataset) -> int:
+    return results["status"].size
+
+
+def _group(data: Data, path: str) -> xr.Dataset:
+    if isinstance(data, xr.DataArray):
+        return data.to_dataset(name="g2")
+    return by_group(data)[path]
+
+
+def _sizes(data: xr.Dataset, results: xr.Dataset, config: FitConfig, boot: BootstrapConfig | None) -> Sizes:
+    """Sizes of one group; rows are the entries of the first dimension of its results."""
+    lazy = lazy_arrays(results)
+    if "status" not in lazy:
+        raise NoUsableInputError("the data are in memory already; a plan is for lazy data, as open_g2 gives them")
+    rows = results["status"].shape[0]
+    used = [data[name].variable for name in ("g2", "g2_err", "g2_cluster") if name in data.data_vars]
+    read = [math.ceil(variable.nbytes / rows) for variable in used]
+    carried = [coord for coord in data.coords.values() if coord.chunks is None]
+    by_row = [coord for coord in carried if coord.ndim > 1 and coord.dtype.kind in "iuf"]
+    return Sizes(
+        rows=rows,
+        row_curves=results["status"].size // rows,
+        points=data["g2"].size // results["status"].size,
+        read=sum(read),
+        largest=max(read),
+        stored_rows=_stored_rows(used[0]),
+        shipped=sum(coord.nbytes for coord in by_row) // rows,
+        result=math.ceil(sum(array.data.nbytes for array in lazy.values()) / rows),
+        scratch=WEIGHTS if config.errors in ("auto", "smoothed") else PLAIN,
+        resamples=refits(boot),
+        held=sum(coord.size * TEXT if coord.dtype.kind in "OUT" else coord.nbytes for coord in carried),
+    )
+
+
+def _stored_rows(g2: xr.Variable) -> int:
+    """Rows of g2 that are read in one piece: the blocks of a stack; files are read one after the other."""
+    layers = g2.data.__dask_graph__().layers if g2.chunks is not None else ()
+    return int(max(g2.data.chunks[0])) if any(name.startswith("xpcs-stack") for name in layers) else 0
