@@ -131,6 +131,8 @@ def test_other_models_and_what_is_held(data):
     fixed = compare(data.isel(file=[0]), ["simple", "single"], fixed={"baseline": 1.0, "stretch": 0.9})
     assert fixed["n_free"].values.tolist() == [2, 2]
     assert "test" not in fixed.dims
+    bound = compare(data.isel(file=[0]), ["simple", "single"], bounds={"stretch": (1.2, 2.0)}, folds=0)
+    assert "test" not in bound.dims  # simple is outside
     with pytest.raises(UnknownParameterError, match="'tau3'"):
         compare(data, fixed={"tau3": 1.0})
 
@@ -165,6 +167,7 @@ def test_groups_of_a_tree_are_compared_apart(data, found, caplog):
         ({"folds": 1}, "folds is 1"),
         ({"folds": -1}, "folds is -1"),
         ({"folds": 500}, "make no 1000 blocks"),
+        ({"folds": 40}, "make no 80 blocks"),
         ({"seed": -1}, "seed is -1"),
         ({"seed": 2**64}, "seed is"),
         ({"colour": 1}, "unknown setting"),

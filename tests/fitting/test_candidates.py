@@ -92,3 +92,10 @@ def test_what_makes_no_comparison_is_refused(given, message):
 def test_a_held_parameter_must_be_there():
     with pytest.raises(UnknownParameterError, match="no parameter 'stretch'"):
         candidates(["single", ("simple", {"stretch": 1.0})])
+
+
+def test_a_parameter_that_its_bounds_hold_makes_no_larger_model():
+    models = candidates(["simple", "single"])
+    boxes = [one.model.box(X) for one in models]
+    boxes[1][0][2] = boxes[1][1][2] = 1.0
+    assert nested(models, boxes) == ()

@@ -120,9 +120,12 @@ def test_a_fit_that_failed_has_no_ratio_and_a_worse_one_saves_nothing():
         rows["chi2"], rows["dof"] = chi2, dof
         rows["status"] = [Status.CONVERGED, Status.NOT_CONVERGED, Status.CONVERGED]
     small["status"][1] = Status.CONVERGED
+    other = small.copy()
+    other["status"][2] = Status.NOT_CONVERGED
     for known in (True, False):
         ratio, p = likelihood_ratio(small, large, known)
         assert ratio[0] == 0
         assert p[0] == 1
         assert np.isnan([ratio[1], p[1]]).all()
         assert p[2] < 0.01
+        assert np.isnan(likelihood_ratio(other, large, known)[1][2])

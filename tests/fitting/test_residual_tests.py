@@ -8,6 +8,7 @@ from scipy import stats
 
 from tests.fitting.test_independent import projection
 from xpcs_dask.fitting import residual_tests
+from xpcs_dask.fitting.hat import Projection
 from xpcs_dask.fitting.independent import Sequence
 
 
@@ -80,6 +81,20 @@ def test_durbin_watson_is_that_of_statsmodels():
     columns = np.ones((1, 30))
     found = residual_tests.durbin_watson(projection(residual, columns))
     np.testing.assert_allclose(found, tools.durbin_watson(residual, axis=1), rtol=1e-12)
+
+
+def test_what_is_not_used_does_not_count():
+    residual, columns = drawn(3, 30), np.ones((1, 30))
+    count = 21
+    whole = projection(residual[:, :count], columns[:, :count])
+    used = np.arange(30) < count
+    columns = np.where(used, whole.unit[0, 0, 0], 0.0) * np.ones((1, 3, 30))
+    part = Projection(np.where(used, residual, 0.0), np.broadcast_to(used, residual.shape), columns, columns)
+    np.testing.assert_allclose(residual_tests.durbin_watson(part), residual_tests.durbin_watson(whole), rtol=1e-12)
+    (value, found), (expected, other) = residual_tests.lag1(part), residual_tests.lag1(whole)
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+    np.testing.assert_allclose(found.statistic, other.statistic, rtol=1e-10)
+    np.testing.assert_allclose(found.p, other.p, rtol=1e-10)
 
 
 def test_normality_is_that_of_scipy_and_statsmodels():

@@ -11,9 +11,6 @@ from xpcs_dask.fitting.models import Evaluate, Floats, Model, resolve
 
 Given: TypeAlias = str | Model | Evaluate | tuple[str | Model | Evaluate, Mapping[str, float]]
 
-SHARED = {"contrast", "baseline"}
-"""Parameters that one decay and two have in common."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
@@ -92,7 +89,7 @@ def _null(small: Candidate, large: Candidate) -> dict[str, float] | None:
         more = {name: value for name, value in small.held.items() if name not in large.held}
         return more if common and more and set(more) <= set(large.model.names) else None
     one_of_two = (small.origin, large.origin) == ("single", "double")
-    return {} if one_of_two and common and set(large.held) <= SHARED else None
+    return {} if one_of_two and common else None
 
 
 def _inside(null: Mapping[str, float], large: Candidate, lower: Floats, upper: Floats) -> bool:

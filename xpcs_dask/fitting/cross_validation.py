@@ -17,7 +17,7 @@ BLOCKS = 2
 
 
 def fold_masks(delay: Floats, folds: int, seed: int) -> NDArray[np.bool_]:
-    """Delays that each fold leaves out, ``(folds, m)``: one block of neighbours of every `BLOCKS`-th part of the delays.
+    """Delays that each fold leaves out, ``(folds, m)``: a block of neighbours in each half of the delays.
 
     Which block is drawn with Philox, keyed by the seed: all curves and all models have the same folds.
     """

@@ -51,7 +51,7 @@ def lag1(fit: Projection) -> tuple[Floats, Test]:
     from scipy.special import betainc
 
     residual, basis, count = fit.residual, fit.basis, fit.used.sum(axis=1)
-    beside = _beside(basis)
+    beside = np.where(fit.used, _beside(basis), 0.0)
     nu = (count - fit.rank).astype(np.float64)
     first = -dots(basis, beside).sum(axis=0)
     second = 0.5 * np.maximum(count - 1, 0) - 2.0 * dots(beside, beside).sum(axis=0)
@@ -219,7 +219,6 @@ def changepoint(sequence: Sequence) -> tuple[Test, Whole]:
     count = np.maximum(sequence.count, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         path = np.abs(np.cumsum(deviation, axis=1)) / (size * np.sqrt(count))[:, None]
-    path[np.arange(path.shape[1]) >= count[:, None] - 1] = 0.0
     known = (sequence.count >= FEWEST) & (size > 0)
     path[~known] = 0.0
     place = path.argmax(axis=1)[:, None]

@@ -103,7 +103,7 @@ def descend(u, y, w, z, p, lower, upper, R, J, r, H, H2, L, g, g2, damping, step
     """
     cost = evaluate(u, y, w, z, p, R, J, r, H, g)
     floor = rounding_floor(y, w, 0.0, z[3])
-    damp, growth, floor_damp = 0.0, 2.0, 0.0
+    damp, growth, floor_damp, last = 0.0, 2.0, 0.0, np.inf
     for evaluations in range(1, MAX_PASSES + 1):
         while True:
             for k in range(p):
@@ -114,9 +114,13 @@ def descend(u, y, w, z, p, lower, upper, R, J, r, H, H2, L, g, g2, damping, step
             if damp <= max(SMALL_DAMPING, 2.0 * floor_damp) or cost <= floor:
                 return cost, evaluations, True
             damp *= 1e-3  # a short step gains nothing: is it short because it is damped?
+        tiny = predicted <= ROUNDED * cost  # the objective cannot tell such steps any more, the gradient can
+        if tiny and predicted >= last:
+            return cost, evaluations, True
+        last = predicted
         move(z, step, free, lower, upper, p)
         new = evaluate(u, y, w, step, p, R, J, r, H2, g2)
-        if new < cost:
+        if new < cost or (tiny and new <= cost * (1.0 + ROUNDED)):
             damp = new_damping(damp, cost - new, predicted)
             growth, floor_damp = 2.0, 0.0
             cost = new
@@ -126,8 +130,6 @@ def descend(u, y, w, z, p, lower, upper, R, J, r, H, H2, L, g, g2, damping, step
                 for i in range(p):
                     H[k, i] = H2[k, i]
         else:
-            if predicted <= ROUNDED * cost:
-                return cost, evaluations, True
             floor_damp = damp
             damp = max(damp * growth, 1e-4)
             growth *= 2.0
