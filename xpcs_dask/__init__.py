@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from xpcs_dask import simulate
     from xpcs_dask.api import fit, quality
     from xpcs_dask.bootstrapping import bootstrap
+    from xpcs_dask.comparison import compare
     from xpcs_dask.config import BootstrapConfig, FitConfig
     from xpcs_dask.fitting.curves import fit_curves
     from xpcs_dask.fitting.layout import ErrorsFrom, Flag, Rung, Status, flag_names
@@ -43,6 +44,7 @@ __all__ = [
     "__version__",
     "average",
     "bootstrap",
+    "compare",
     "dispersion",
     "export",
     "fit",
@@ -72,6 +74,7 @@ _HOME = {
     "Status": "xpcs_dask.fitting.layout",
     "average": "xpcs_dask.physics.average",
     "bootstrap": "xpcs_dask.bootstrapping",
+    "compare": "xpcs_dask.comparison",
     "dispersion": "xpcs_dask.physics.dispersion",
     "export": "xpcs_dask.io.export",
     "fit": "xpcs_dask.api",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -233,3 +235,9 @@ def test_abscissas_below_zero_are_taken_as_they_are():
     found = diagnose(shifted, x - 5, y, weight, LINE, *FREE)
     assert np.isfinite(found["heteroscedasticity_z"]).all()
     assert (found["changepoint_delay"] < 0).all()
+
+
+def test_every_name_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "diagnostics.md").read_text()
+    rows = "".join(line for line in page.splitlines() if line.startswith("| "))
+    assert [name for name in LONG_NAMES if f"`{name}`" not in rows] == []

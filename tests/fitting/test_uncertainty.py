@@ -9,11 +9,12 @@ import pytest
 from scipy.optimize import curve_fit
 
 from xpcs_dask.config import FitConfig
+from xpcs_dask.fitting.criteria import aicc, bic
 from xpcs_dask.fitting.curves import fit_curves
 from xpcs_dask.fitting.losses import RHO
 from xpcs_dask.fitting.models import SINGLE, Model
 from xpcs_dask.fitting.problem import Problem
-from xpcs_dask.fitting.uncertainty import aicc, bic, covariance, covariance_kind, reduced_chi2
+from xpcs_dask.fitting.uncertainty import covariance, covariance_kind, reduced_chi2
 
 DELAY = np.geomspace(1e-3, 10, 50)
 TRUTH = np.array([0.2, 0.1, 0.9, 1.0])

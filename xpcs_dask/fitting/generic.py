@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpcs_dask.config import FitConfig
+from xpcs_dask.fitting.criteria import aicc, bic, scale_known
 from xpcs_dask.fitting.flags import flags_of
 from xpcs_dask.fitting.ladder import Solution, solve
 from xpcs_dask.fitting.layout import Flag, Status, fit_dtype
 from xpcs_dask.fitting.models import Floats, Model
 from xpcs_dask.fitting.problem import Problem, choose, confirm
 from xpcs_dask.fitting.starts import propose
-from xpcs_dask.fitting.uncertainty import aicc, bic, covariance, covariance_kind, reduced_chi2
+from xpcs_dask.fitting.uncertainty import covariance, covariance_kind, reduced_chi2
 
 logger = logging.getLogger(__name__)
 
@@ -139,4 +140,5 @@ def fill(row: Any, problem: Problem, found: Solution, config: FitConfig) -> None
     row["chi2"], row["dof"], row["rung"] = found.objective, n_used - n_free, found.rung
     row["flags"] = Flag.STARTS_DISAGREE if found.disagree else 0
     row["reduced_chi2"] = reduced_chi2(found.objective, n_used - n_free)
-    row["aicc"], row["bic"] = aicc(found.objective, n_free, n_used), bic(found.objective, n_free, n_used)
+    for name, criterion in (("aicc", aicc), ("bic", bic)):
+        row[name] = criterion(found.objective, n_free, n_used, scale_known(config))

@@ -15,7 +15,7 @@ from xpcs_dask.fitting.hat import project
 from xpcs_dask.fitting.kernel.family import Family, family_of
 from xpcs_dask.fitting.layout import Status
 from xpcs_dask.fitting.models import Floats, Model
-from xpcs_dask.fitting.resample import SCHEMES, Recipe, make_recipe
+from xpcs_dask.fitting.recipe import SCHEMES, Recipe, make_recipe
 
 BLOCK = 128
 """Curves prepared at once: clusters of so many stay in memory that is near."""
@@ -55,7 +55,7 @@ class Parents:
         return [self.good[k : k + BLOCK] for k in range(0, self.good.size, BLOCK)]
 
     def recipe(self, some: NDArray[np.intp]) -> Recipe:
-        """What the resamples of these curves are made of."""
+        """Prepare the resampling of these curves."""
         y, weight = self.y[some], self.weight[some]
         clusters = self.clusters[some] if self.clusters is not None and self.scheme == "cluster" else None
         residual = leverage = np.zeros(y.shape)
@@ -72,15 +72,16 @@ class Parents:
 
         Also returns how often each point is in it.
         """
-        m = self.y.shape[1]
         if self.compiled:
             from xpcs_dask.fitting.kernel.replicates import resamples
 
             y, times = resamples(recipe, row, self.curve_id[curve], self.seed, number)
-            return y[:, :m], times[:, :m]
-        each = zip(row, curve, number, strict=True)
-        drawn = [recipe.draw(j, self.seed, int(self.curve_id[k]), int(b)) for j, k, b in each]
-        return np.array([y[:m] for y, _ in drawn]), np.array([times[:m] for _, times in drawn])
+        else:
+            each = zip(row, curve, number, strict=True)
+            drawn = [recipe.draw(j, self.seed, int(self.curve_id[k]), int(b)) for j, k, b in each]
+            y, times = np.array([d[0] for d in drawn]), np.array([d[1] for d in drawn])
+        m = self.y.shape[1]
+        return recipe.unpacked(row, y + recipe.mean[row, None], m), recipe.unpacked(row, times, m)
 
 
 def make_parents(

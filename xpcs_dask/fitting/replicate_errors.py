@@ -14,7 +14,7 @@ from xpcs_dask.fitting.layout import Status, fit_dtype
 from xpcs_dask.fitting.models import Floats, Model
 from xpcs_dask.fitting.parents import Parents, make_parents
 from xpcs_dask.fitting.problem import Problem, choose
-from xpcs_dask.fitting.resample import Recipe
+from xpcs_dask.fitting.recipe import Recipe
 from xpcs_dask.fitting.sandwich import robust_errors
 from xpcs_dask.fitting.uncertainty import covariance
 
@@ -29,9 +29,9 @@ def replicate_errors(
 ) -> Floats:  # fmt: skip
     """Return the standard errors of replicates.
 
-    Those of cluster come from the drawn clusters (`clusters.cluster_errors`), of wild from HC3 (`sandwich`), of residual
-    and blocks from the normal matrix and chi2/dof, of parametric from the normal matrix alone, of pairs from HC3 with
-    each drawn point counted as often as it was drawn.
+    Those of cluster come from the drawn clusters (`clusters.cluster_errors`), of wild from HC3 (`sandwich`), of
+    residual and blocks from the normal matrix and chi2/dof, of parametric from the normal matrix alone, of pairs from
+    HC3 with each drawn point counted as often as it was drawn.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def replicate_errors(
 
 
 def _errors(p: Parents, recipe: Recipe, j: int, k: int, numbers: NDArray[np.intp], values: Floats) -> Floats:
-    """Standard errors (B, p) of some replicates of one curve: curve k, j in the recipe."""
+    """Return the standard errors (B, p) of some replicates of one curve: curve k, j in the recipe."""
     y, times = p.resamples(recipe, np.full(numbers.size, j), np.full(numbers.size, k), numbers)
     weight = np.broadcast_to(p.weight[k], y.shape)
     fits = np.zeros(numbers.size, fit_dtype(p.model, "full"))
@@ -64,7 +64,8 @@ def _errors(p: Parents, recipe: Recipe, j: int, k: int, numbers: NDArray[np.intp
     if p.scheme == "cluster":
         assert p.clusters is not None
         drawn = np.array([recipe.drawn_clusters(j, p.seed, int(p.curve_id[k]), int(b)) for b in numbers])
-        cluster_errors(fits, p.x, y, weight, p.model, p.lower, p.upper, drawn[:, :, : y.shape[1]], 2)
+        clusters = recipe.unpacked(np.full(numbers.size, j), drawn, y.shape[1])
+        cluster_errors(fits, p.x, y, weight, p.model, p.lower, p.upper, clusters, 2)
     elif p.scheme == "wild":
         robust_errors(fits, p.x, y, weight, p.model, p.lower, p.upper, None)
     else:
@@ -74,7 +75,7 @@ def _errors(p: Parents, recipe: Recipe, j: int, k: int, numbers: NDArray[np.intp
 
 
 def _plain(p: Parents, y: Floats, weight: Floats, times: Floats, value: Floats) -> Floats:
-    """Standard errors (p,) of one replicate over delays."""
+    """Return the standard errors (p,) of one replicate over delays."""
     problem = Problem(x=p.x, y=y, weight=weight * np.sqrt(times), model=p.model, lower=p.lower, upper=p.upper)
     problem = replace(problem, derivative=choose(problem, value))
     found = covariance(problem, value, "wald" if p.scheme in ("parametric", "pairs") else "scaled")

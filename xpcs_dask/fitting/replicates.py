@@ -18,8 +18,8 @@ from xpcs_dask.fitting.kernel.family import Family
 from xpcs_dask.fitting.layout import Status
 from xpcs_dask.fitting.models import DOUBLE, Floats, Model
 from xpcs_dask.fitting.parents import Parents, make_parents
+from xpcs_dask.fitting.recipe import Recipe
 from xpcs_dask.fitting.replicate_errors import replicate_errors
-from xpcs_dask.fitting.resample import Recipe
 from xpcs_dask.fitting.strategy import fit_stack
 
 __all__ = ["replicate_errors", "replicates"]

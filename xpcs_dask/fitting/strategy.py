@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpcs_dask.config import FitConfig
+from xpcs_dask.fitting.criteria import aicc, bic, scale_known
 from xpcs_dask.fitting.families import fit_family, has_kernel
 from xpcs_dask.fitting.flags import flags_of
 from xpcs_dask.fitting.generic import fit_generic
 from xpcs_dask.fitting.layout import Flag, Rung, Status
 from xpcs_dask.fitting.models import SINGLE, Floats, Model
-from xpcs_dask.fitting.uncertainty import aicc, bic, reduced_chi2
+from xpcs_dask.fitting.uncertainty import reduced_chi2
 
 ESTABLISHED = 10.0
 """F of the second component below which it is not established (see docs/models)."""
@@ -63,8 +64,8 @@ def fit_stack(
         rows["evaluations"][lost] += spent
     n_free = int((lower < upper).sum())
     rows["reduced_chi2"] = reduced_chi2(rows["chi2"], rows["dof"])
-    rows["aicc"] = aicc(rows["chi2"], n_free, rows["n_used"])
-    rows["bic"] = bic(rows["chi2"], n_free, rows["n_used"])
+    for name, criterion in (("aicc", aicc), ("bic", bic)):
+        rows[name] = criterion(rows["chi2"], n_free, rows["n_used"], scale_known(config))
     disagree &= (rows["status"] == Status.CONVERGED) & (rows["rung"] <= Rung.TWIN)
     rows["flags"] |= np.where(disagree, np.uint32(Flag.STARTS_DISAGREE), np.uint32(0))
     rows["flags"] = flags_of(rows, x, y, weight, lower, upper, model, config)

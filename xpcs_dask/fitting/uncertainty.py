@@ -95,16 +95,3 @@ def reduced_chi2(chi2: ArrayLike, dof: ArrayLike) -> Floats:
     """chi2 per degree of freedom; NaN without any."""
     numerator, denominator = np.asarray(chi2, dtype=np.float64), np.asarray(dof, dtype=np.float64)
     return np.where(denominator > 0, numerator / np.maximum(denominator, 1.0), np.nan)
-
-
-def aicc(chi2: ArrayLike, n_free: int, n_used: ArrayLike) -> Floats:
-    """Corrected Akaike criterion for known errors: chi2 + 2k + 2k(k+1)/(n-k-1); NaN where n <= k + 1."""
-    rest = np.asarray(n_used, dtype=np.float64) - n_free - 1
-    penalty = 2.0 * n_free + 2.0 * n_free * (n_free + 1) / np.maximum(rest, 1.0)
-    return np.where(rest > 0, np.asarray(chi2, dtype=np.float64) + penalty, np.nan)
-
-
-def bic(chi2: ArrayLike, n_free: int, n_used: ArrayLike) -> Floats:
-    """Bayesian criterion for known errors: chi2 + k ln n; NaN without points."""
-    n = np.asarray(n_used, dtype=np.float64)
-    return np.where(n > 0, np.asarray(chi2, dtype=np.float64) + n_free * np.log(np.maximum(n, 1.0)), np.nan)

@@ -33,15 +33,20 @@ from xpcs_dask.fitting.kernel.random_tables import (
 
 @compiled
 def fill_words(seed, curve, replicate, number, words):
-    """Fill words (4, blocks) with at least `number` of 32 bits, held as uint64; word t is ``words[t & 3, t >> 2]``.
+    """Fill `words` with at least `number` words of 32 bits, held as uint64.
 
-    Words of one place lie side by side, so that LLVM makes four blocks at a time.
+    With B blocks (a multiple of four), word t is the one at place ``t // B`` of block ``t % B``: words of one place lie
+    side by side, and LLVM makes four blocks at a time.
     """
-    blocks = min((number + 15) // 16 * 4, words.shape[1])
+    blocks = (number + 15) // 16 * 4
     low = curve & LOW
     high = curve >> HALF
     seed_low = seed & LOW
     seed_high = seed >> HALF
+    place0 = words[:blocks]  # four arrays that LLVM can tell apart
+    place1 = words[blocks : 2 * blocks]
+    place2 = words[2 * blocks : 3 * blocks]
+    place3 = words[3 * blocks : 4 * blocks]
     for block in range(blocks):
         c0 = np.uint64(block)
         c1 = replicate
@@ -58,16 +63,10 @@ def fill_words(seed, curve, replicate, number, words):
             c3 = first & LOW
             k0 = (k0 + FIRST_WEYL) & LOW
             k1 = (k1 + SECOND_WEYL) & LOW
-        words[0, block] = c0
-        words[1, block] = c1
-        words[2, block] = c2
-        words[3, block] = c3
-
-
-@compiled
-def index_below(word, bound):
-    """Whole number below `bound` from one word, by multiplication: the bias is bound / 2^32."""
-    return np.int64((word * np.uint64(bound)) >> HALF)
+        place0[block] = c0
+        place1[block] = c1
+        place2[block] = c2
+        place3[block] = c3
 
 
 @careful
@@ -89,9 +88,9 @@ def _log(x):
 
 @careful
 def normal_from(high, low):
-    """Normal deviate from two words: 53 bits through the inverse of the distribution, good to 1e-15."""
-    whole = (high >> np.uint64(5)) * np.uint64(67108864) + (low >> np.uint64(6))
-    q = (float(whole) + 0.5) / 9007199254740992.0 - 0.5
+    """Return a normal deviate from two words: 52 bits through the inverse of the distribution, good to 1e-15."""
+    whole = (high >> np.uint64(6)) * np.uint64(67108864) + (low >> np.uint64(6))
+    q = (float(whole) + 0.5) / 4503599627370496.0 - 0.5
     if abs(q) <= MIDDLE:
         r = 0.180625 - q * q
         return q * (_polynomial(CENTRE_TOP, r) / _polynomial(CENTRE_BOTTOM, r))

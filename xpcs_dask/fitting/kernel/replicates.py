@@ -16,7 +16,7 @@ from xpcs_dask.fitting.kernel.replicates_single import refit_singles
 from xpcs_dask.fitting.kernel.resample import fill_resamples
 from xpcs_dask.fitting.kernel.table import log_delays
 from xpcs_dask.fitting.models import Floats
-from xpcs_dask.fitting.resample import Recipe
+from xpcs_dask.fitting.recipe import Recipe
 
 Arrays = tuple[Any, ...]
 
@@ -24,8 +24,8 @@ Arrays = tuple[Any, ...]
 def draw_space(recipe: Recipe) -> Arrays:
     """Scratch of the draws: words, counts, totals."""
     m = recipe.base.shape[1]
-    most = max(2 * m, recipe.deviation.shape[1])
-    return np.zeros((4, -(-most // 16) * 4), np.uint64), np.zeros(most), np.zeros(m)
+    most = max(2 * m, recipe.deviation.shape[1]) + 16
+    return np.zeros(most, np.uint64), np.zeros(most), np.zeros(m)
 
 
 def refit(
@@ -39,9 +39,9 @@ def refit(
     single = z.shape[1] == SINGLE_SIZE
     run: Any = refit_singles if single else refit_doubles
     run(
-        _padded(log_delays(x), m), recipe.weight, recipe.mean, lower, upper, z, recipe.code, recipe.arrays, curves,
-        np.uint64(seed), np.uint64(first), fewest, draw_space(recipe), _single_space(m) if single else _double_space(m),
-        found, code,
+        log_delays(np.where(np.isfinite(x), x, 1.0)), recipe.point, recipe.weight, recipe.mean, lower, upper, z,
+        recipe.code, recipe.arrays, curves, np.uint64(seed), np.uint64(first), fewest, draw_space(recipe),
+        _single_space(m) if single else _double_space(m), found, code,
     )  # fmt: skip
     return found, code
 
@@ -61,26 +61,20 @@ def finish(x: Floats, y: Floats, weight: Floats, family: Family, z: Floats) -> t
 def resamples(
     recipe: Recipe, rows: NDArray[np.intp], curves: NDArray[np.uint64], seed: int, number: NDArray[np.intp]
 ) -> tuple[Floats, Floats]:
-    """Resamples y and multiplicities (N, M) of curves `rows` of the recipe, called `curves`, and their replicates."""
+    """Resamples y, less their mean, and multiplicities (N, M) of curves, named by row in the recipe and id."""
     y, times = np.empty((rows.size, recipe.base.shape[1])), np.empty((rows.size, recipe.base.shape[1]))
     fill: Any = fill_resamples
     fill(
         recipe.code, recipe.arrays, rows, curves, number.astype(np.uint64), np.uint64(seed), draw_space(recipe), y,
         times,
     )  # fmt: skip
-    return y + recipe.mean[rows, None], times
-
-
-def _padded(u: Floats, m: int) -> Floats:
-    out = np.full(m, u[-1])
-    out[: u.size] = u
-    return out
+    return y, times
 
 
 def _single_space(m: int) -> Arrays:
-    points = tuple(np.zeros(m) for _ in range(7))
     inner = (np.zeros(m), np.zeros(m), np.zeros(m), np.zeros(12), np.zeros(12))
-    return (*points, np.zeros(SINGLE_SIZE), np.zeros(SINGLE_SIZE), np.zeros(SINGLE_SIZE), inner)
+    threes = (tuple(np.zeros(m) for _ in range(3)) for _ in range(2))
+    return (*(np.zeros(m) for _ in range(5)), np.zeros(12), np.zeros(4), np.zeros(4), np.zeros(4), *threes, inner)
 
 
 def _double_space(m: int) -> Arrays:
@@ -89,6 +83,6 @@ def _double_space(m: int) -> Arrays:
         np.zeros((18, 5)), np.zeros(5, np.int8), np.zeros(m),
     )  # fmt: skip
     return (
-        np.zeros((5, m)), np.zeros(m), np.zeros(m), np.zeros((4, m)), np.zeros(3), np.zeros(4), np.zeros(5),
-        np.zeros(5), np.zeros(5), inner,
+        np.zeros((5, m)), np.zeros(m), np.ones(m), np.zeros((4, m)), np.zeros((6, 8)), np.zeros(3), np.zeros(4),
+        np.zeros(5), np.zeros(5), np.zeros(5), np.zeros((6, m)), inner,
     )  # fmt: skip

@@ -11,13 +11,13 @@ import math
 
 import numpy as np
 
-from xpcs_dask.fitting.kernel.box import box_step, linear_box
+from xpcs_dask.fitting.kernel.box import PIVOT, box_step, linear_box
 from xpcs_dask.fitting.kernel.compiled import compiled
 from xpcs_dask.fitting.kernel.double_refine import SUM_1, SUM_Y, SUM_YY, WITH_1, WITH_Y, WY, U, W, fill_products
 from xpcs_dask.fitting.kernel.exp import vexp
 from xpcs_dask.fitting.kernel.newton import is_indefinite
 from xpcs_dask.fitting.kernel.replicates_single import LAST, SUMS_EXACT, unshifted
-from xpcs_dask.fitting.kernel.resample import draw
+from xpcs_dask.fitting.kernel.resample import PAIRS, draw
 from xpcs_dask.fitting.kernel.single import CONVERGED, EXHAUSTED, LAST_STEP, STALLED
 
 MAX_PASSES = 25
@@ -62,6 +62,12 @@ def evaluate(curve, sums, linear, z, E, rows, products):
     """Return contrast, baseline, chi2 and whether each is free, from exponentials E at z."""
     fill_rows(curve, z, E, rows)
     fill_products(curve, rows, products)
+    return best_linear(products, sums, linear)
+
+
+@compiled
+def best_linear(products, sums, linear):
+    """Return contrast, baseline, chi2 and whether each is free, from the products of the rows."""
     ee = products[0, 0]
     e1 = products[0, WITH_1]
     ey = products[0, WITH_Y]
@@ -184,6 +190,40 @@ def newton_problem(products, Q, one, a, d, free_a, free_d, exact, N, g, along, f
 
 
 @compiled
+def inner_step(N, g, damping, z, lower, upper, step, L):
+    """Fill the step that solves ``(N + damping) step = g``; whether N is positive and the step stays inside the box.
+
+    That is the step of nearly every refit, and much quicker than `box_step`, which knows bounds. (Cholesky with unit
+    columns times pivots: L holds the factor, on its diagonal the reciprocal pivots.)
+    """
+    for i in range(5):
+        right = g[i]
+        pivot = N[i, i] + damping[i]
+        least = PIVOT * pivot
+        for j in range(i):
+            element = N[i, j]
+            for k in range(j):
+                element -= L[i, k] * L[j, k] * L[k, k]
+            L[i, j] = element
+        for k in range(i):
+            scaled = L[i, k] * L[k, k]
+            pivot -= L[i, k] * scaled
+            right -= scaled * step[k]
+        if not pivot > least:
+            return False
+        L[i, i] = 1.0 / pivot
+        step[i] = right
+    for i in range(4, -1, -1):
+        value = step[i]
+        for j in range(i + 1, 5):
+            value -= L[j, i] * step[j]
+        step[i] = value * L[i, i]
+        if not lower[i] < z[i] + step[i] < upper[i]:
+            return False
+    return True
+
+
+@compiled
 def newton_step(products, Q, one, a, d, free_a, free_d, damp, z, lower, upper, small, free):
     """Fill the step; returns what contrast and baseline do, the predicted decrease, and if the step is Newton's."""
     N = small[:5]
@@ -199,6 +239,11 @@ def newton_step(products, Q, one, a, d, free_a, free_d, damp, z, lower, upper, s
         newton_problem(products, Q, one, a, d, free_a, free_d, exact, N, g, small[17], follow)
         for k in range(5):
             damping[k] = damp * a * a * products[k + 1, k + 1] + 1e-300
+        if inner_step(N, g, damping, z, lower, upper, step, L):
+            predicted = 0.0
+            for k in range(5):
+                predicted += step[k] * (g[k] + damping[k] * step[k])
+            break
         predicted = box_step(N, g, damping, z, lower, upper, 5, step, free, L, trial)
         if exact == 0.0 or (predicted >= 0.0 and not is_indefinite(N, damping, L, free, 5)):
             break
@@ -211,15 +256,15 @@ def newton_step(products, Q, one, a, d, free_a, free_d, damp, z, lower, upper, s
 
 
 @compiled
-def refit_double(curve, sums, linear, lower, upper, z, start, space):
+def refit_double(curve, sums, linear, lower, upper, z, start, rows, space):
     """Bring z (changed in place) from the parent's minimum to that of the curve; returns contrast, baseline, a code.
 
-    Anything but `CONVERGED` (rounding, a bound on contrast, a Hessian that is not positive) is for the residual form.
+    Anything but `CONVERGED` (rounding, no contrast, a Hessian that is not positive) is for the residual form.
     """
-    E, rows, rows2, products, products2, Q, small, free, g1 = space
+    E, _, rows2, products, products2, Q, small, free, g1 = space
     step = small[14]
     trial = small[16]
-    a, d, chi2, free_a, free_d = evaluate(curve, sums, linear, z, start, rows, products)
+    a, d, chi2, free_a, free_d = best_linear(products, sums, linear)
     fill_curvature(curve, z, a, d, start, rows, g1, Q)
     known = SUMS_EXACT * sums[SUM_YY]
     damp = 0.0
@@ -233,13 +278,18 @@ def refit_double(curve, sums, linear, lower, upper, z, start, space):
         for k in range(5):
             longest = max(longest, abs(step[k]))
             trial[k] = min(max(z[k] + step[k], lower[k]), upper[k])
-        if predicted <= LAST * max(chi2, known):
-            if longest < LAST_STEP and newton and damp < 1e-3 and (free_a or linear[1] <= linear[0]):
-                for k in range(5):
-                    z[k] = trial[k]
-                a = min(max(a + sa, linear[0]), linear[1])
-                d = min(max(d + sd, linear[2]), linear[3])
-                code = CONVERGED
+        settled = predicted <= LAST * max(chi2, known)
+        if settled and damp > 0.0:  # perhaps only the damping keeps the step small
+            damp = 0.0
+            continue
+        if settled and (a == 0.0 or not newton):
+            break
+        if settled and longest < LAST_STEP:
+            for k in range(5):
+                z[k] = trial[k]
+            a = min(max(a + sa, linear[0]), linear[1])
+            d = min(max(d + sd, linear[2]), linear[3])
+            code = CONVERGED
             break
         fill_exponentials(curve[U], trial, E)
         a2, d2, chi2_new, fa2, fd2 = evaluate(curve, sums, linear, trial, E, rows2, products2)
@@ -268,51 +318,101 @@ def refit_double(curve, sums, linear, lower, upper, z, start, space):
 
 
 @compiled
-def refit_doubles(u, weight, mean, lower, upper, z, scheme, recipe, curves, seed, first, fewest, draws, space, found,
-                  code):  # fmt: skip
+def load_parent(u, point, weight, z, curve, start, rows, products):
+    """Fill delays and weights of one curve, exponentials, rows and their products at its minimum; returns sum w^2."""
+    one = 0.0
+    for i in range(weight.size):
+        curve[U, i] = u[point[i]]
+        curve[W, i] = weight[i]
+        curve[WY, i] = 0.0
+    for i in range(weight.size):
+        one += weight[i] * weight[i]
+    fill_exponentials(curve[U], z, start)
+    fill_rows(curve, z, start, rows)
+    fill_products(curve, rows, products)
+    return one
+
+
+@compiled
+def load_values(curve, y, sums):
+    """Fill the weighted values of a resample and its sums."""
+    w = curve[W]
+    wy = curve[WY]
+    for i in range(y.size):
+        wy[i] = w[i] * y[i]
+    total = square = 0.0
+    for i in range(y.size):
+        total += w[i] * wy[i]
+        square += wy[i] * wy[i]
+    sums[SUM_Y] = total
+    sums[SUM_YY] = square
+
+
+@compiled
+def weigh_again(curve, weight, times):
+    """Fill weights of a resample of points; returns how many points are in it, and the sum of the squared weights."""
+    w = curve[W]
+    for i in range(weight.size):
+        w[i] = weight[i] * math.sqrt(times[i])
+    kept = one = 0.0
+    for i in range(weight.size):
+        kept += 1.0 if w[i] > 0.0 else 0.0
+        one += w[i] * w[i]
+    return kept, one
+
+
+@compiled
+def with_values(curve, rows, shared, products):
+    """Copy the products of the rows, and multiply the rows with w * y."""
+    wy = curve[WY]
+    for k in range(6):
+        for j in range(8):
+            products[k, j] = shared[k, j]
+        total = 0.0
+        for i in range(wy.size):
+            total += rows[k, i] * wy[i]
+        products[k, WITH_Y] = total
+
+
+@compiled
+def refit_doubles(u, point, weight, mean, lower, upper, z, scheme, recipe, curves, seed, first, fewest, draws, space,
+                  found, code):  # fmt: skip
     """Refit replicates `first` and on of every curve; fills found (n, B, 7), in z, and code (n, B).
 
-    `weight` (n, m) has mean square 1 over used points, `mean` (n,) is what the recipe's curves were lowered by.
+    `point`, `weight` and `mean` are the recipe's.
     """
-    n, m = weight.shape
-    curve, y, times, start, sums, linear, low, high, own, inner = space
+    curve, y, times, start, shared, sums, linear, low, high, own, own_rows, inner = space
+    products = inner[3]
     place = (1, 2, 4, 5, 6)
     for k in range(5):
         low[k] = lower[place[k]]
         high[k] = upper[place[k]]
     linear[0] = lower[0]
     linear[1] = upper[0]
-    for i in range(m):
-        times[i] = 1.0
-        curve[U, i] = u[i]
-    for j in range(n):
+    for j in range(len(weight)):
         linear[2] = lower[3] - mean[j]
         linear[3] = upper[3] - mean[j]
         for k in range(5):
             own[k] = z[j, place[k]]
-        fill_exponentials(u, own, start)
+        sums[SUM_1] = load_parent(u, point[j], weight[j], own, curve, start, own_rows, shared)
         for b in range(found.shape[1]):
             draw(scheme, recipe, j, seed, curves[j], first + np.uint64(b), draws, y, times)
-            kept = 0
-            for i in range(m):
-                w = weight[j, i] * math.sqrt(times[i])
-                curve[W, i] = w
-                curve[WY, i] = w * y[i]
-                kept += 1 if w > 0.0 else 0
-            if kept <= fewest:
-                code[j, b] = EXHAUSTED
-                continue
-            one = wy = yy = 0.0
-            for i in range(m):
-                one += curve[W, i] * curve[W, i]
-                wy += curve[W, i] * curve[WY, i]
-                yy += curve[WY, i] * curve[WY, i]
-            sums[SUM_1] = one
-            sums[SUM_Y] = wy
-            sums[SUM_YY] = yy
             for k in range(5):
                 own[k] = z[j, place[k]]
-            a, d, code[j, b] = refit_double(curve, sums, linear, low, high, own, start, inner)
+            rows = own_rows
+            if scheme == PAIRS:
+                kept, sums[SUM_1] = weigh_again(curve, weight[j], times)
+                if kept <= fewest:
+                    code[j, b] = EXHAUSTED
+                    continue
+                load_values(curve, y, sums)
+                rows = inner[1]
+                fill_rows(curve, own, start, rows)
+                fill_products(curve, rows, products)
+            else:
+                load_values(curve, y, sums)
+                with_values(curve, rows, shared, products)
+            a, d, code[j, b] = refit_double(curve, sums, linear, low, high, own, start, rows, inner)
             found[j, b, 0] = a
             found[j, b, 3] = unshifted(d, linear[2], linear[3], lower[3], upper[3], mean[j])
             for k in range(5):

@@ -13,7 +13,7 @@ import numpy as np
 from xpcs_dask.fitting.kernel.box import linear_box, plane_step
 from xpcs_dask.fitting.kernel.compiled import compiled
 from xpcs_dask.fitting.kernel.exp import vexp
-from xpcs_dask.fitting.kernel.resample import draw
+from xpcs_dask.fitting.kernel.resample import PAIRS, draw
 from xpcs_dask.fitting.kernel.single import (
     CONVERGED,
     E1,
@@ -154,19 +154,37 @@ def newton_step(S, ww, beta, stretch, a, d, free_a, free_d, t0, t1, t2, damp, lo
 
 
 @compiled
+def data_sums(y, w2, shared, S):
+    """Fill the sums that y takes part in, from weighted decay, slope and slope times v; returns those of y and y^2."""
+    decay, slope, bent = shared
+    ey = qy = vy = wy = yy = 0.0
+    for i in range(y.size):
+        yi = y[i]
+        wyi = w2[i] * yi
+        ey += decay[i] * yi
+        qy += slope[i] * yi
+        vy += bent[i] * yi
+        wy += wyi
+        yy += wyi * yi
+    S[EY] = ey
+    S[QY] = qy
+    S[VY] = vy
+    return wy, yy
+
+
+@compiled
 def refit_single(u, y, w2, ww, wy, yy, z, lower, upper, parent, space):
     """Bring z (changed in place) from the parent's minimum to that of y; returns a code.
 
-    Anything but `CONVERGED` (rounding, a bound on contrast, a Hessian that is not positive) is for the residual form.
+    The S of `space` holds the sums at z. Anything but `CONVERGED` (rounding, no contrast, a Hessian that is not
+    positive) is for the residual form.
     """
     decay, slope, turn, S, S2 = space
-    decay0, slope0, turn0 = parent
     beta = z[1]
     stretch = z[2]
-    moments(u, y, w2, beta, decay0, slope0, S)
     a, d, _, free_a, free_d = linear_box(S[EE], S[E1], ww, S[EY], wy, lower[0], upper[0], lower[3], upper[3])
     chi2 = chi2_of(S, ww, wy, yy, a, d)
-    t0, t1, t2 = turn_sums(u, y, w2, beta, a, d, decay0, turn0)
+    t0, t1, t2 = turn_sums(u, y, w2, beta, a, d, parent[0], parent[2])
     known = SUMS_EXACT * yy
     damp = 0.0
     growth = 2.0
@@ -175,14 +193,18 @@ def refit_single(u, y, w2, ww, wy, yy, z, lower, upper, parent, space):
         s0, s1, sa, sd, predicted, newton = newton_step(
             S, ww, beta, stretch, a, d, free_a, free_d, t0, t1, t2, damp, lower, upper
         )
-        if predicted <= LAST * max(chi2, known):
-            small = abs(s0) < LAST_STEP and abs(s1) < LAST_STEP
-            if small and newton and damp < 1e-3 and (free_a or upper[0] <= lower[0]):
-                beta += s0
-                stretch += s1
-                a += sa
-                d += sd
-                code = CONVERGED
+        settled = predicted <= LAST * max(chi2, known)
+        if settled and damp > 0.0:  # perhaps only the damping keeps the step small
+            damp = 0.0
+            continue
+        if settled and (a == 0.0 or not newton):
+            break
+        if settled and abs(s0) < LAST_STEP and abs(s1) < LAST_STEP:
+            beta += s0
+            stretch += s1
+            a += sa
+            d += sd
+            code = CONVERGED
             break
         new_beta = min(max(beta + s0, lower[1]), upper[1])
         new_stretch = min(max(stretch + s1, lower[2]), upper[2])
@@ -228,44 +250,73 @@ def unshifted(d, low, high, lower, upper, mean):
 
 
 @compiled
-def refit_singles(u, weight, mean, lower, upper, z, scheme, recipe, curves, seed, first, fewest, draws, space, found,
-                  code):  # fmt: skip
+def load_parent(u, point, weight, z, own_u, w2, parent, shared, S):
+    """Fill delays and weights of one curve, exponentials and sums without y at its minimum; returns the sum of w2."""
+    decay, slope, turn = parent
+    weighted_decay, weighted_slope, weighted_bent = shared
+    for i in range(weight.size):
+        own_u[i] = u[point[i]]
+        w2[i] = weight[i] * weight[i]
+    fill_decay(own_u, z[1], z[2], decay, slope, turn)
+    for i in range(weight.size):
+        weighted_decay[i] = w2[i] * decay[i]
+        weighted_slope[i] = w2[i] * slope[i]
+        weighted_bent[i] = weighted_slope[i] * (own_u[i] - z[1])
+    moments(own_u, w2, w2, z[1], decay, slope, S)
+    ww = 0.0
+    for i in range(weight.size):
+        ww += w2[i]
+    return ww
+
+
+@compiled
+def weigh_again(y, w2, times, drawn):
+    """Fill weights of a resample of points; returns how many points are in it and the sums of 1, y and y^2."""
+    for i in range(y.size):
+        drawn[i] = w2[i] * times[i]
+    kept = ww = wy = yy = 0.0
+    for i in range(y.size):
+        kept += 1.0 if drawn[i] > 0.0 else 0.0
+        wyi = drawn[i] * y[i]
+        ww += drawn[i]
+        wy += wyi
+        yy += wyi * y[i]
+    return kept, ww, wy, yy
+
+
+@compiled
+def refit_singles(u, point, weight, mean, lower, upper, z, scheme, recipe, curves, seed, first, fewest, draws, space,
+                  found, code):  # fmt: skip
     """Refit replicates `first` and on of every curve; fills found (n, B, 4), in z, and code (n, B).
 
-    `weight` (n, m) has mean square 1 over used points, `mean` (n,) is what the recipe's curves were lowered by.
+    `point`, `weight` and `mean` are the recipe's.
     """
-    n, m = weight.shape
-    y, times, w2, w2_drawn, decay0, slope0, turn0, low, high, own = space[:10]
-    inner = space[10]
+    own_u, y, times, w2, w2_drawn, S0, low, high, own, parent, shared, inner = space
+    S = inner[3]
     for k in range(4):
         low[k] = lower[k]
         high[k] = upper[k]
-    for i in range(m):
-        times[i] = 1.0
-    for j in range(n):
+    for j in range(len(weight)):
         low[3] = lower[3] - mean[j]
         high[3] = upper[3] - mean[j]
-        for i in range(m):
-            w2[i] = weight[j, i] * weight[j, i]
-        fill_decay(u, z[j, 1], z[j, 2], decay0, slope0, turn0)
+        one = load_parent(u, point[j], weight[j], z[j], own_u, w2, parent, shared, S0)
         for b in range(found.shape[1]):
             draw(scheme, recipe, j, seed, curves[j], first + np.uint64(b), draws, y, times)
-            kept = 0
-            for i in range(m):
-                w2_drawn[i] = w2[i] * times[i]
-                kept += 1 if w2_drawn[i] > 0.0 else 0
-            if kept <= fewest:
-                code[j, b] = EXHAUSTED
-                continue
-            ww = wy = yy = 0.0
-            for i in range(m):
-                w = w2_drawn[i]
-                ww += w
-                wy += w * y[i]
-                yy += w * y[i] * y[i]
+            weights = w2_drawn if scheme == PAIRS else w2
+            ww = one
+            if scheme == PAIRS:
+                kept, ww, wy, yy = weigh_again(y, w2, times, w2_drawn)
+                if kept <= fewest:
+                    code[j, b] = EXHAUSTED
+                    continue
+                moments(own_u, y, w2_drawn, z[j, 1], parent[0], parent[1], S)
+            else:
+                for k in range(12):
+                    S[k] = S0[k]
+                wy, yy = data_sums(y, w2, shared, S)
             for k in range(4):
                 own[k] = z[j, k]
-            code[j, b] = refit_single(u, y, w2_drawn, ww, wy, yy, own, low, high, (decay0, slope0, turn0), inner)
+            code[j, b] = refit_single(own_u, y, weights, ww, wy, yy, own, low, high, parent, inner)
             for k in range(4):
                 found[j, b, k] = own[k]
             found[j, b, 3] = unshifted(own[3], low[3], high[3], lower[3], upper[3], mean[j])
