@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import xarray as xr
 
 from xpcs_dask.config import FitConfig
 from xpcs_dask.engine.graph import columns, map_curves
-from xpcs_dask.errors import NoUsableInputError
 from xpcs_dask.fitting.blocks import Job, fit_block, fitted_points
 from xpcs_dask.fitting.curves import check_output
 from xpcs_dask.fitting.models import Evaluate, Model, resolve
 from xpcs_dask.fitting.points import POINT
 from xpcs_dask.io.open import open_g2
-from xpcs_dask.prepare import known, levels, operands, points, prepare, select
+from xpcs_dask.prepare import coords_of, each_group, known, levels, operands, points, prepare, select
 from xpcs_dask.results import PackedFits, label_points, open_results, provenance, save
 
 __all__ = ["fit", "open_g2", "open_results", "quality", "save", "select"]
 
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 Data: TypeAlias = xr.Dataset | xr.DataArray | xr.DataTree
 
 
@@ -186,25 +180,3 @@ def quality(
 def _labelled_points(curves: xr.Dataset, config: FitConfig) -> xr.Dataset:
     dims = [str(dim) for dim in curves["g2"].dims]
     return label_points(columns(points(curves, config)), dims, coords_of(curves, dims))
-
-
-def each_group(tree: xr.DataTree, verb: Callable[[xr.Dataset], T]) -> dict[str, T]:
-    """Call a verb on every group that holds curves, by path; groups with nothing left are named in the log."""
-    found: dict[str, T] = {}
-    empty = []
-    for node in tree.subtree:
-        if "g2" not in node.data_vars:
-            continue
-        try:
-            found[node.path] = verb(node.to_dataset())
-        except NoUsableInputError as error:
-            logger.warning("group %s is left out: %s", node.path, error)
-            empty.append(f"{node.path}: {error}")
-    if not found:
-        raise NoUsableInputError("; ".join(empty) or "no group of the DataTree has a variable g2")
-    return found
-
-
-def coords_of(data: xr.Dataset, dims: Any) -> dict[Any, xr.DataArray]:
-    """Coordinates along no other than the given dimensions."""
-    return {name: coordinate for name, coordinate in data.coords.items() if set(coordinate.dims) <= set(dims)}

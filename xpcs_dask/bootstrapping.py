@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xpcs_dask.api import Data, coords_of, each_group, job_of
+from xpcs_dask.api import Data, job_of
 from xpcs_dask.config import BootstrapConfig, FitConfig
 from xpcs_dask.engine.graph import Named, map_curves, map_grid
 from xpcs_dask.errors import ConfigError
@@ -17,7 +17,7 @@ from xpcs_dask.fitting.blocks import Job
 from xpcs_dask.fitting.bootstrap import bootstrap_block, bootstrap_dtype, combine_block, replicate_block
 from xpcs_dask.fitting.models import Evaluate, Model, resolve
 from xpcs_dask.physics.average import average
-from xpcs_dask.prepare import known, operands, prepare
+from xpcs_dask.prepare import coords_of, each_group, known, operands, prepare
 from xpcs_dask.results import PackedFits, provenance
 
 __all__ = ["bootstrap"]

@@ -13,14 +13,14 @@ import xarray as xr
 
 from xpcs_dask.config import FitConfig
 from xpcs_dask.engine.graph import columns, map_curves
-from xpcs_dask.errors import ConfigError, NoUsableInputError, UnknownParameterError
+from xpcs_dask.errors import ConfigError, UnknownParameterError
 from xpcs_dask.fitting.blocks import Job
 from xpcs_dask.fitting.candidates import Candidate, Given, candidates, nested
 from xpcs_dask.fitting.cross_validation import BLOCKS, fold_masks
 from xpcs_dask.fitting.curves import check_output
 from xpcs_dask.fitting.layout import SCHEMA_VERSION, ErrorsFrom, Status
 from xpcs_dask.fitting.selection import Plan, compare_block
-from xpcs_dask.prepare import known, levels, operands, prepare
+from xpcs_dask.prepare import each_group, known, levels, operands, prepare
 from xpcs_dask.results.provenance import cpu_target, versions
 
 __all__ = ["compare"]
@@ -139,7 +139,7 @@ def compare(
         found = _compared(*prepare(data, sigma, chosen), records, folds, seed)
         _warn([found])
         return found
-    groups = _each_group(data, chosen, records, folds, seed)
+    groups = each_group(data, lambda group: _compared(*prepare(group, None, chosen), records, folds, seed))
     _warn(groups.values())
     return xr.DataTree.from_dict(groups)
 
@@ -148,23 +148,6 @@ def _warn(found: Iterable[xr.Dataset]) -> None:
     """Say once what numbers assume that have nothing better."""
     if any(one.attrs["warning"] == ONE_CURVE for one in found):
         logger.warning(ONE_CURVE)
-
-
-def _each_group(
-    data: xr.DataTree, config: FitConfig, models: tuple[Candidate, ...], folds: int, seed: int
-) -> dict[str, xr.Dataset]:
-    """Compare in every group that holds curves, by path; groups with nothing left are named in the log."""
-    found, empty = {}, []
-    for node in data.subtree:
-        if "g2" in node.data_vars:
-            try:
-                found[node.path] = _compared(*prepare(node.to_dataset(), None, config), models, folds, seed)
-            except NoUsableInputError as error:
-                logger.warning("group %s is left out: %s", node.path, error)
-                empty.append(f"{node.path}: {error}")
-    if not found:
-        raise NoUsableInputError("; ".join(empty) or "no group of the DataTree has a variable g2")
-    return found
 
 
 def _check(config: FitConfig, folds: int, seed: int) -> None:

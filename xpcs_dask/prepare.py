@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import logging
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -14,6 +15,10 @@ from xpcs_dask.engine.graph import Named, map_curves
 from xpcs_dask.errors import ConfigError, NoUsableInputError
 from xpcs_dask.fitting.points import POINT, sigma_block
 from xpcs_dask.fitting.standard_errors import wants_clusters
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def prepare(data: Any, sigma: Any, config: FitConfig) -> tuple[xr.Dataset, FitConfig]:
@@ -218,3 +223,25 @@ def select(data: xr.Dataset, q_range: Range | None = None, delay_range: Range | 
 def known(coordinate: xr.DataArray) -> Any:
     """Values of a coordinate that decides what is built; read here, not on a cluster, if it is lazy."""
     return coordinate.compute(scheduler="sync").values
+
+
+def each_group(tree: xr.DataTree, verb: Callable[[xr.Dataset], T]) -> dict[str, T]:
+    """Call a verb on every group that holds curves, by path; groups with nothing left are named in the log."""
+    found: dict[str, T] = {}
+    empty = []
+    for node in tree.subtree:
+        if "g2" not in node.data_vars:
+            continue
+        try:
+            found[node.path] = verb(node.to_dataset())
+        except NoUsableInputError as error:
+            logger.warning("group %s is left out: %s", node.path, error)
+            empty.append(f"{node.path}: {error}")
+    if not found:
+        raise NoUsableInputError("; ".join(empty) or "no group of the DataTree has a variable g2")
+    return found
+
+
+def coords_of(data: xr.Dataset, dims: Any) -> dict[Any, xr.DataArray]:
+    """Coordinates along no other than the given dimensions."""
+    return {name: coordinate for name, coordinate in data.coords.items() if set(coordinate.dims) <= set(dims)}

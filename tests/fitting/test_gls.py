@@ -308,3 +308,9 @@ def test_fit_takes_it_as_weights(bright, case):
     unknown = xd.fit(few.drop_vars("rate"), "simple", weights="gls")
     assert (unknown["flags"] & int(Flag.GLS_NOT_POSSIBLE) > 0).all()
     np.testing.assert_array_equal(unknown["value"], xd.fit(few.drop_vars("rate"), "simple")["value"])
+
+
+def test_without_contrast_there_is_no_correlation_to_weigh_with(bright):
+    case = Case(bright.isel(file=slice(0, 2)), fixed={"contrast": 0.0})
+    assert (case.rows["status"] == Status.CONVERGED).all()
+    assert_not_possible(case.rows, case.gls())

@@ -104,6 +104,15 @@ def test_blocks_are_runs_of_neighbours():
     np.testing.assert_allclose(y, fit(group) + SIGMA[1] * pool[source], rtol=1e-10)
 
 
+def test_order_of_the_columns_does_not_matter_but_that_of_delays():
+    shuffled = np.random.default_rng(1).permutation(X.size)
+    for scheme in ("blocks", "residual", "pairs"):
+        y, times = one(parents(scheme))
+        mixed, often = one(parents(scheme, Y[:, shuffled], SIGMA[:, shuffled], None, X[shuffled]))
+        np.testing.assert_allclose(mixed, y[shuffled], rtol=1e-7)
+        assert often.tolist() == times[shuffled].tolist()
+
+
 def test_block_length_is_six_of_fifty():
     assert block_length(np.array([50, 36, 64, 8, 1])).tolist() == [6, 5, 6, 3, 1]
 

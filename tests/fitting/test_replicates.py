@@ -11,11 +11,12 @@ from scipy import optimize, stats
 from tests.fitting.kernel.curves import BOX, DELAYS, double_curves, projected_gradient, single_curves
 from xpcs_dask.config import FitConfig
 from xpcs_dask.errors import ConfigError
+from xpcs_dask.fitting.kernel.family import family_of
 from xpcs_dask.fitting.layout import Status
 from xpcs_dask.fitting.models import DOUBLE, SIMPLE, SINGLE, Model
 from xpcs_dask.fitting.parents import make_parents
 from xpcs_dask.fitting.recipe import SCHEMES
-from xpcs_dask.fitting.replicates import replicates
+from xpcs_dask.fitting.replicates import model_values, replicates
 from xpcs_dask.fitting.strategy import fit_stack
 
 SEED = 2**63 + 17
@@ -271,10 +272,15 @@ def test_spread_of_replicates_is_the_standard_error():
         assert np.median(ratio, axis=0) == pytest.approx(1, rel=0.06)
 
 
-def test_labels_of_equal_components_follow_the_faster():
-    y, weight, _ = stack("double", 8)
-    found = replicates(*arguments(DOUBLE, y, weight, "residual", *BOX["double"]), 0, 50)
-    assert (found[..., 1] <= found[..., 4]).all()
+def test_of_components_in_one_box_the_faster_is_the_first():
+    lower, upper = BOX["double"]
+    z = np.array([[0.2, -1.0, 0.8, 1.0, -4.0, 1.2, 0.3], [0.2, -4.0, 1.2, 1.0, -1.0, 0.8, 0.7]])
+    found = model_values(family_of(DOUBLE, lower, upper), z)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-14)
+    np.testing.assert_allclose(found[0], [0.2, np.exp(-4), 1.2, 1.0, np.exp(-1), 0.8, 0.7], rtol=1e-14)
+    upper = upper.copy()
+    upper[1] = 50.0
+    assert model_values(family_of(DOUBLE, lower, upper), z)[0, 1] == np.exp(-1.0)
 
 
 @pytest.mark.filterwarnings("error")

@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpcs_dask.config import FitConfig
-from xpcs_dask.fitting.criteria import aicc, bic, scale_known
 from xpcs_dask.fitting.families import has_kernel
 from xpcs_dask.fitting.kernel.scales import CAUCHY_95, MAD_TO_SIGMA
 from xpcs_dask.fitting.layout import Flag, Status
 from xpcs_dask.fitting.models import Floats, Model
 from xpcs_dask.fitting.strategy import fit_stack
-from xpcs_dask.fitting.uncertainty import reduced_chi2
+from xpcs_dask.fitting.uncertainty import aicc, bic, reduced_chi2
 
 LIMIT = 3.5
 """Robust standard deviations beyond which a point is left out."""
@@ -76,7 +75,7 @@ def fit_robust(
     else:
         kept = weight
         rows = fit_stack(x, y, weight / spread[:, None], model, final, lower, upper, start)
-        _rescale(rows, spread, int((lower < upper).sum()), scale_known(config))
+        _rescale(rows, spread, int((lower < upper).sum()))
     rows["evaluations"] += spent
     return rows, kept
 
@@ -129,15 +128,14 @@ def _pilot(
 
 
 def _residuals(x: Any, y: Floats, weight: Floats, model: Model, rows: NDArray[np.void]) -> Floats:
-    """Weighted residuals (n, m), 0 at unused points and NaN for curves without a fit.
+    """Weighted residuals (n, m), 0 or NaN at unused points and NaN for curves without a fit.
 
     One curve at a time: what NumPy makes of a whole stack may differ in the last bit with its size.
     """
     found = np.full_like(y, np.nan)
     for k in np.flatnonzero(rows["status"] == Status.CONVERGED):
         with np.errstate(all="ignore"):
-            off = (y[k] - np.asarray(model.evaluate(x, *rows["value"][k]))) * weight[k]
-        found[k] = np.where(weight[k] > 0, off, 0.0)
+            found[k] = (y[k] - np.asarray(model.evaluate(x, *rows["value"][k]))) * weight[k]
     return found
 
 
@@ -164,9 +162,8 @@ def _rounding(y: Floats, weight: Floats) -> Floats:
     return np.maximum(ROUNDING * level.max(axis=1, initial=0.0), np.finfo(float).tiny)
 
 
-def _rescale(rows: NDArray[np.void], spread: Floats, free: int, known: bool) -> None:
+def _rescale(rows: NDArray[np.void], spread: Floats, free: int) -> None:
     """Turn objectives of fits with weights that were divided by `spread` into those of the weights as given."""
     rows["chi2"] *= spread**2
     rows["reduced_chi2"] = reduced_chi2(rows["chi2"], rows["dof"])
-    for name, criterion in (("aicc", aicc), ("bic", bic)):
-        rows[name] = criterion(rows["chi2"], free, rows["n_used"], known)
+    rows["aicc"], rows["bic"] = aicc(rows["chi2"], free, rows["n_used"]), bic(rows["chi2"], free, rows["n_used"])
