@@ -17,15 +17,18 @@ from xpcs_dask.engine.budget import available, parse_bytes
 from xpcs_dask.engine.plan import Plan, Sizes, make_plan
 from xpcs_dask.errors import NoUsableInputError
 from xpcs_dask.fitting.models import Evaluate, Model
+from xpcs_dask.fitting.slabs import SLAB_POINTS
 from xpcs_dask.results.packed import PackedFits
 from xpcs_dask.results.streamed import by_group, lazy_arrays
 
 __all__ = ["lazy_results", "plan", "refits", "seconds", "sizes_of"]
 
-WEIGHTS = 16 * 10**6
-"""Scratch of a task that works errors out (`errors` auto or smoothed)."""
-PLAIN = 10 * 10**6
-"""Scratch of any other task."""
+PLAIN = 8_300_000
+"""Scratch of a task that fits a slab of curves, in bytes: measured by tests/benchmarks/memory.py, as all of these."""
+WEIGHTS = 10_000_000
+"""More of it where errors are worked out (`errors` auto or smoothed)."""
+PARAMETER = 1_000_000
+"""More of it for each parameter beyond four."""
 TEXT = 120
 """Bytes of a text in memory, about."""
 PROBE = 1.0
@@ -146,10 +149,19 @@ def _sizes(data: xr.Dataset, results: xr.Dataset, config: FitConfig, boot: Boots
         stored_rows=_stored_rows(used[0]),
         shipped=sum(coord.nbytes for coord in by_row) // rows,
         result=math.ceil(sum(array.data.nbytes for array in lazy.values()) / rows),
-        scratch=WEIGHTS if config.errors in ("auto", "smoothed") else PLAIN,
+        scratch=_scratch(config, results.sizes["parameter"]),
         resamples=refits(boot),
+        refit=52 * results.sizes["parameter"] - 8,
+        parent=40 * data.sizes["delay"] if boot else 0,
+        together=max(1, SLAB_POINTS // data.sizes["delay"]),
         held=sum(coord.size * TEXT if coord.dtype.kind in "OUT" else coord.nbytes for coord in carried),
     )
+
+
+def _scratch(config: FitConfig, parameters: int) -> int:
+    """Bytes that fitting takes beside its input and output, whatever the block."""
+    weights = WEIGHTS if config.errors in ("auto", "smoothed") else 0
+    return PLAIN + weights + PARAMETER * max(parameters - 4, 0)
 
 
 def _stored_rows(g2: xr.Variable) -> int:

@@ -275,6 +275,11 @@ def test_bounds_and_held_parameters(bright):
         value, covariance, _ = oracle(held, k)
         np.testing.assert_allclose(rows["value"][k, :2], value, rtol=1e-8)
         np.testing.assert_allclose(rows["stderr"][k, :2], np.sqrt(np.diag(covariance)), rtol=1e-5)
+    for name in ("aicc", "bic"):
+        np.testing.assert_allclose(rows[name] - rows["chi2"], held.rows[name] - held.rows["chi2"])
+    fast = Case(few, "simple", bounds={"tau": (1e-4, 0.0301)}).gls()
+    assert (fast["value"][:, 1] == 0.0301).all()
+    assert (fast["flags"] & Flag.AT_BOUND > 0).all()
     stuck = Case(few, "simple", bounds={"contrast": (0.0, 0.05)})
     rows = stuck.gls()
     assert (rows["value"][:, 0] == 0.05).all()

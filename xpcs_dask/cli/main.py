@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from xpcs_dask.cli.average import average
+from xpcs_dask.cli.cache import cache
 from xpcs_dask.cli.compare import compare
 from xpcs_dask.cli.demo import demo
 from xpcs_dask.cli.dispersion import dispersion
@@ -36,6 +37,7 @@ app.command()(dispersion)
 app.command()(compare)
 app.command()(simulate)
 app.command()(demo)
+app.add_typer(cache, name="cache")
 
 
 def version_and_exit(asked: bool) -> None:

@@ -25,7 +25,7 @@ NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 """What file systems answer that know no locks."""
 
 
-class StoreLockedError(XpcsError, BlockingIOError):
+class StoreLockedError(XpcsError):
     """Another process is writing there."""
 
     exit_code = 8

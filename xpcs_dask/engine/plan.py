@@ -37,13 +37,15 @@ STREAMING = GB
 """Memory that the largest inputs may take in all."""
 BLOCK = 8 * 2**20
 """Bytes of g2 in float64, as it is fitted, that a block aims at."""
+TASK = 900_000
+"""Bytes of any task: its graph, counts, what reading and writing take."""
 MOST_FITS = 4_000_000
 """Fits of one block, resamples counted: some seconds of work, so that a stopped run loses no more."""
 COPIES = 3
 """Results that are put together in memory exist as records, as columns, and once more while they are written."""
 
 
-class MemoryBudgetError(XpcsError, MemoryError):
+class MemoryBudgetError(XpcsError):
     """The work does not fit into the memory that it may take."""
 
     exit_code = 4
@@ -81,6 +83,12 @@ class Sizes:
     """Bytes of what stays in memory all the time."""
     resamples: int = 0
     """Refits of each curve."""
+    refit: int = 0
+    """Bytes of one refit of one curve while they come together."""
+    parent: int = 0
+    """Bytes of one curve while it is refitted."""
+    together: int = 1
+    """Curves that are fitted, and refitted, in one go."""
 
     def task(self, rows: int) -> int:
         """Bytes of one task that fits `rows` rows, at its peak.
@@ -90,9 +98,10 @@ class Sizes:
         """
         packed = max(rows, self.stored_rows) if self.stored_rows else 1
         reading = rows * self.read + 2 * packed * self.largest
-        fitting = rows * (self.read + self.result) + self.scratch
+        refits = min(rows * self.row_curves, self.together) * (self.resamples * self.refit + self.parent)
+        fitting = rows * (self.read + self.result) + max(self.scratch, refits)
         parting = 2 * rows * self.result
-        return 2 * rows * self.shipped + max(reading, fitting, parting)
+        return TASK + 2 * rows * self.shipped + max(reading, fitting, parting)
 
     def block(self) -> int:
         """Rows that make a block of the size aimed at: whole stored pieces if possible."""
