@@ -314,7 +314,8 @@ def test_quality_tells_why_points_are_not_used():
 def test_core_detail_is_core():
     fits = xd.fit(DATA, detail="core")
     assert list(fits.data_vars) == [
-        "value", "stderr", "chi2", "dof", "n_used", "evaluations", "flags", "status", "rung", "errors_from", "errors_dof",
+        "value", "stderr", "chi2", "dof", "n_used", "evaluations", "flags", "status", "rung", "errors_from",
+        "errors_dof",
     ]  # fmt: skip
     assert "delay" not in fits.coords
 

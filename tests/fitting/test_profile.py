@@ -9,6 +9,7 @@ from iminuit import Minuit
 from scipy import stats
 from scipy.optimize import least_squares
 
+import xpcs_dask as xd
 from tests.fitting.kernel.curves import BOX, DELAYS, double_curves, single_curves
 from xpcs_dask.config import FitConfig
 from xpcs_dask.errors import ConfigError
@@ -16,6 +17,7 @@ from xpcs_dask.fitting.layout import Status
 from xpcs_dask.fitting.models import DOUBLE, SIMPLE, SINGLE, Model
 from xpcs_dask.fitting.profile import profile_intervals
 from xpcs_dask.fitting.strategy import fit_stack
+from xpcs_dask.simulate import speckle
 
 QUOTED = FitConfig(errors="quoted")
 LEVEL = 0.95
@@ -287,3 +289,21 @@ def test_a_robust_sum_is_no_likelihood():
     _, y, sigma = single_curves(1)
     with pytest.raises(ConfigError, match="linear loss, not 'cauchy'"):
         fitted(SINGLE, y, sigma, FitConfig(errors="quoted", loss="cauchy"))
+
+
+def test_profiles_of_a_fit_are_as_wide_as_its_standard_errors():
+    """Whatever these rest on: theory of the noise and clusters know of correlated delays, chi2 does not."""
+    data = speckle(10, frames=1024, frame_time=1e-3, pixels=48, counts=0.5, normalization="pixel", clusters=True)
+    for covariance in ("wald", "theory", "hc3", "cluster", "scaled"):
+        made = [
+            xd.fit(data, "single", interval=kind, covariance=covariance)["interval"]
+            for kind in ("profile", "covariance")
+        ]
+        tau = [np.log(ends.sel(parameter="tau")).diff("bound").values.ravel() for ends in made]
+        np.testing.assert_allclose(tau[0], tau[1], rtol=0.1)
+    wald, theory = (
+        np.log(xd.fit(data, "single", interval="profile", covariance=kind)["interval"].sel(parameter="tau"))
+        .diff("bound").values.ravel()
+        for kind in ("wald", "theory")
+    )  # fmt: skip
+    assert np.median(theory / wald) > 1.2

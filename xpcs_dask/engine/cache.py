@@ -137,7 +137,7 @@ class Cached:
         for counts in (_all, _here.get()):
             if counts is not None:
                 counts.add(files.count - misses, misses)
-        return made.values if files.many else made.values[0]
+        return made.values if files.many else made.values[0, ...]
 
     def __dask_tokenize__(self) -> Any:
         from dask.base import normalize_token

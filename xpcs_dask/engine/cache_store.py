@@ -277,8 +277,11 @@ def _array(name: bytes, content: bytes) -> np.ndarray[Any, Any] | None:
     if end < 10 or TAIL.unpack_from(content, end)[0] != _seal(name, body):
         return None
     begin = 10 + int.from_bytes(body[8:10], "little")
-    shape, dtype = _head(bytes(body[:begin]))
-    return np.frombuffer(body[begin:], dtype).reshape(shape)
+    try:
+        shape, dtype = _head(bytes(body[:begin]))
+        return np.frombuffer(body[begin:], dtype).reshape(shape)  # refuses objects, which would need a pickle
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=64)

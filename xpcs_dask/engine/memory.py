@@ -22,8 +22,8 @@ __all__ = ["Pressure", "give_back", "groups", "used_here", "used_of_workers"]
 logger = logging.getLogger(__name__)
 
 THRESHOLD = 0.8
-CALM = 0.85
-"""Share of the threshold below which more blocks are tried again."""
+CALM = 4
+"""Readings in a row that must leave room for one more block before there is one more."""
 PAUSE = 0.5
 """Seconds between two readings: memory that a finished block gives back must have time to show."""
 ROOT = Path("/sys/fs/cgroup")
@@ -35,8 +35,9 @@ UNLIMITED = 2**60
 class Pressure:
     """How many blocks may be in flight, by how much of the memory is used.
 
-    Above the threshold their number is halved and caches are asked to give memory back, at each reading until it is
-    1; well below it one more is allowed at each reading. May be asked from several threads.
+    Above the threshold their number is halved and caches are asked to give memory back, at each reading until it is 1.
+    One more is allowed again when four readings in a row leave room for it, as far as can be told: what was in use when
+    least was is taken for all that is not blocks, the rest for as much for each of them. May be asked from threads.
 
     Parameters
     ----------
@@ -82,6 +83,7 @@ class Pressure:
         self._most: int | None = None
         """Blocks that are allowed; None as long as nothing limits them."""
         self._last = -float("inf")
+        self._base, self._calm = 1.0, 0
         self._lock = Lock()
 
     def blocks_in_flight(self, wanted: int) -> int:
@@ -99,19 +101,26 @@ class Pressure:
 
     def _adapt(self, wanted: int) -> None:
         used = self._read()
-        self.highest = max(self.highest, used)
+        self.highest, self._base = max(self.highest, used), min(self._base, used)
         if used > self.threshold:
             before = wanted if self._most is None else min(wanted, self._most)
             self._most = max(1, before // 2)
-            self.halvings += 1
+            self.halvings, self._calm = self.halvings + 1, 0
             logger.warning(
                 "%.0f %% of the memory is used, more than %.0f %%: at most %d blocks at once instead of %d",
                 100 * used, 100 * self.threshold, self._most, before,
             )  # fmt: skip
             for relieve in self._relieve:
                 relieve()
-        elif self._most is not None and used < CALM * self.threshold:
-            self._most = self._most + 1 if self._most + 1 < wanted else None
+        elif self._most is not None:
+            self._grow(used, wanted, self._most)
+
+    def _grow(self, used: float, wanted: int, most: int) -> None:
+        expected = self._base + (used - self._base) * (most + 1) / most
+        self._calm = self._calm + 1 if expected < self.threshold else 0
+        if self._calm == CALM:
+            self._calm = 0
+            self._most = most + 1 if most + 1 < wanted else None
 
 
 def used_here(limit: int | None = None) -> float:

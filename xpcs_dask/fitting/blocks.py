@@ -75,6 +75,8 @@ class Slab:
     """(n,) of `layout.fit_dtype(model, "full")`."""
     clusters: Any
     """(n, P, m) or None."""
+    plain: Floats
+    """(n, p) Standard errors that the normal matrix says, before better ones were put in their place."""
 
 
 def fit_block(g2: Any, *others: Any, job: Job) -> NDArray[np.void]:
@@ -150,6 +152,7 @@ def fitted(
             y = curves.astype(np.float64)
             rows, weight = _fit(y, errors.weight, job)
             config = settings(job.config)
+            plain = _plain(rows, config)
             theory = covariance_kind(config) == "theory" or config.weights == "gls"
             noise = _noise(y.shape, job, told, light, record) if theory else None
             standard_errors(rows, job.delay, y, weight, job.model, config, job.lower, job.upper, noise, parts)
@@ -159,7 +162,7 @@ def fitted(
             outliers = np.where(left_out.any(axis=1), np.uint32(Flag.OUTLIERS), np.uint32(0))
             rows["flags"] |= errors.curves | outliers | slow(rows, job.model, y, job.delay, length)
             flagged = errors.points | np.where(left_out, LEFT_OUT, np.uint8(0))
-            yield Slab(part, y, weight, flagged, rows, parts)
+            yield Slab(part, y, weight, flagged, rows, parts, plain)
 
 
 def _fit(y: Floats, weight: Floats, job: Job) -> tuple[NDArray[np.void], Floats]:
@@ -168,13 +171,22 @@ def _fit(y: Floats, weight: Floats, job: Job) -> tuple[NDArray[np.void], Floats]
     return fit_robust(*given) if job.config.robust else (fit_stack(*given), weight)
 
 
+def _plain(rows: NDArray[np.void], config: FitConfig) -> Floats:
+    """Standard errors (n, p) that the normal matrix says, of the errors as they are."""
+    if covariance_kind(config) != "scaled":
+        return np.array(rows["stderr"])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(rows["stderr"] / np.sqrt(rows["chi2"] / rows["dof"])[:, None])
+
+
 def fit_intervals(slab: Slab, job: Job) -> tuple[Floats, NDArray[np.bool_]]:
     """Intervals (n, p, 2) of fitted curves as `config.interval` asks, and which curves have an end on a bound."""
     rows, config = slab.rows, job.config
     if config.interval == "profile":
         low, high, met = profile_intervals(
-            rows, job.delay, slab.y, slab.weight, job.model, settings(config), job.lower, job.upper, config.level
-        )
+            rows, job.delay, slab.y, slab.weight, job.model, settings(config), job.lower, job.upper, config.level,
+            slab.plain,
+        )  # fmt: skip
         return np.stack([low, high], axis=-1), np.asarray(met.any(axis=(1, 2)))
     ends = student(rows["value"], rows["stderr"], rows["errors_dof"], config.level, job.model, job.lower, job.upper)
     found = np.asarray(((ends.mark & Mark.AT_BOUND) > 0).any(axis=(1, 2)))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpcs_dask.config import FitConfig
+from xpcs_dask.fitting.criteria import aicc, bic
 from xpcs_dask.fitting.families import exact_z, numba_found
 from xpcs_dask.fitting.flags import flags_of
 from xpcs_dask.fitting.kernel.family import family_of
@@ -20,7 +21,7 @@ from xpcs_dask.fitting.layout import ErrorsFrom, Flag, Status
 from xpcs_dask.fitting.models import Floats, Model
 from xpcs_dask.fitting.sandwich import Noise, put_covariance
 from xpcs_dask.fitting.theory import workspace
-from xpcs_dask.fitting.uncertainty import aicc, bic, reduced_chi2
+from xpcs_dask.fitting.uncertainty import reduced_chi2
 
 SEEN_AGAIN = np.uint32(Flag.AT_BOUND | Flag.UNIDENTIFIABLE | Flag.POOR_FIT | Flag.DELAYS_ASSUMED_INDEPENDENT)
 """Flags that the fit with diagonal weights had for reasons of its own."""

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpcs_dask.config import FitConfig
+from xpcs_dask.fitting.criteria import aicc, bic, scale_known
 from xpcs_dask.fitting.families import has_kernel
 from xpcs_dask.fitting.kernel.scales import CAUCHY_95, MAD_TO_SIGMA
 from xpcs_dask.fitting.layout import Flag, Status
 from xpcs_dask.fitting.models import Floats, Model
 from xpcs_dask.fitting.strategy import fit_stack
-from xpcs_dask.fitting.uncertainty import aicc, bic, reduced_chi2
+from xpcs_dask.fitting.uncertainty import reduced_chi2
 
 LIMIT = 3.5
 """Robust standard deviations beyond which a point is left out."""
@@ -75,7 +76,7 @@ def fit_robust(
     else:
         kept = weight
         rows = fit_stack(x, y, weight / spread[:, None], model, final, lower, upper, start)
-        _rescale(rows, spread, int((lower < upper).sum()))
+        _rescale(rows, spread, int((lower < upper).sum()), scale_known(config))
     rows["evaluations"] += spent
     return rows, kept
 
@@ -162,8 +163,9 @@ def _rounding(y: Floats, weight: Floats) -> Floats:
     return np.maximum(ROUNDING * level.max(axis=1, initial=0.0), np.finfo(float).tiny)
 
 
-def _rescale(rows: NDArray[np.void], spread: Floats, free: int) -> None:
+def _rescale(rows: NDArray[np.void], spread: Floats, free: int, known: bool) -> None:
     """Turn objectives of fits with weights that were divided by `spread` into those of the weights as given."""
     rows["chi2"] *= spread**2
     rows["reduced_chi2"] = reduced_chi2(rows["chi2"], rows["dof"])
-    rows["aicc"], rows["bic"] = aicc(rows["chi2"], free, rows["n_used"]), bic(rows["chi2"], free, rows["n_used"])
+    for name, criterion in (("aicc", aicc), ("bic", bic)):
+        rows[name] = criterion(rows["chi2"], free, rows["n_used"], known)

@@ -3,7 +3,10 @@ r"""Profile-likelihood intervals: where holding one parameter costs as much as t
 With all other parameters at their best, chi2 rises as one is moved away from its estimate. The ends of its interval are
 where it has risen by the quantile of chi2(1), or of F(1, dof) times chi2/dof where errors are only relative. On a
 parabola this is the estimate -+ t standard errors; where the valley is lopsided or flat it is not, and a parameter that
-can go to the bound of its box without costing that much has an open end. It takes delays as independent, as chi2 does.
+can go to the bound of its box without costing that much has an open end.
+
+chi2 takes delays as independent. Where the standard errors of a fit know better (theory of the noise, clusters), the rise
+is that of t standard errors on a parabola: the likelihood ratio is scaled by their variance over the plain one.
 
 References
 ----------
@@ -36,6 +39,7 @@ def profile_intervals(
     lower: Floats,
     upper: Floats,
     level: float,
+    plain: Floats | None = None,
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Profile-likelihood intervals of every free parameter of every curve.
 
@@ -48,6 +52,9 @@ def profile_intervals(
         ``errors="none"`` or ``covariance="scaled"``.
     level : float
         Coverage, 0 to 1.
+    plain : array, shape (n, p), optional
+        Standard errors that the normal matrix says. With it the rise of chi2 is that of ``stderr`` and ``errors_dof`` in
+        `rows`: the square of t times stderr / plain.
 
     Returns
     -------
@@ -74,7 +81,10 @@ def profile_intervals(
         return low, high, is_open
     fits = profiled(x, y[good], weight[good], rows["value"][good], model, lower, upper)
     curve, k, side = (a.ravel() for a in np.meshgrid(np.arange(good.size), free, [0, 1], indexing="ij"))
-    walk = Walk(fits, curve, fits.position[k], np.where(side, 1.0, -1.0), _rise(rows[good], fits, config, level)[curve])
+    rise = (
+        _rise(rows[good], fits, config, level)[curve] if plain is None else _wider(rows, plain, level)[good[curve], k]
+    )
+    walk = Walk(fits, curve, fits.position[k], np.where(side, 1.0, -1.0), rise)
     walk.run()
     times = np.array([p.relaxation_time for p in model.parameters])
     bound = np.where(side, upper[k], lower[k])
@@ -95,3 +105,19 @@ def _rise(rows: NDArray[np.void], fits: Profiled, config: FitConfig, level: floa
         return np.full(len(rows), student_quantile(np.inf, alpha))
     dof = rows["dof"].astype(np.float64)
     return student_quantile(dof, alpha) * np.sqrt(fits.chi2 / np.maximum(dof, 1.0))
+
+
+def _wider(rows: NDArray[np.void], plain: Floats, level: float) -> Floats:
+    """Square root of the rise of chi2 (n, p) by what is known of the errors beyond the normal matrix.
+
+    To first order the profile then agrees with t times the standard error, whatever that knows of correlated delays; a
+    parameter without a standard error (on a bound) takes the middle of the others.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where(plain > 0, rows["stderr"] / plain, np.nan)
+    known = np.isfinite(ratio) & (ratio > 0)
+    ordered = np.sort(np.where(known, ratio, np.inf), axis=1)
+    middle = ordered[np.arange(len(rows)), np.maximum(known.sum(axis=1) - 1, 0) // 2]
+    ratio = np.where(known, ratio, np.where(np.isfinite(middle), middle, 1.0)[:, None])
+    dof = np.where(np.isnan(rows["errors_dof"]), np.inf, rows["errors_dof"])
+    return ratio * student_quantile(dof, 0.5 * (1.0 - level))[:, None]
