@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-all lint bench venv clean
+.PHONY: help demo test test-all lint bench coverage venv clean
 
 help:
 	@echo "make demo    simulate files, fit them, write a store, a figure and a table into demo/"
 	@echo "make test    the tests (some minutes)"
 	@echo "make lint    ruff, mypy, import contracts"
 	@echo "make bench   accuracy and speed beside scipy, lmfit and xarray"
+	@echo "make coverage how often every kind of interval holds the truth (less than half an hour)"
 	@echo "make clean   remove what these made, .venv too"
 
 demo: $(STAMP)
@@ -31,6 +32,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks
+
+coverage: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.coverage
 
 venv: $(STAMP)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xpcs_dask.fitting.curves import fit_curves
     from xpcs_dask.fitting.layout import ErrorsFrom, Flag, Rung, Status, flag_names
     from xpcs_dask.fitting.models import MODELS, Model, Parameter
+    from xpcs_dask.fitting.quality import PointFlag
     from xpcs_dask.io.export import export
     from xpcs_dask.io.extras import open_arrays
     from xpcs_dask.io.open import open_g2
@@ -39,6 +40,7 @@ __all__ = [
     "Flag",
     "Model",
     "Parameter",
+    "PointFlag",
     "Rung",
     "Status",
     "__version__",
@@ -70,6 +72,7 @@ _HOME = {
     "Flag": "xpcs_dask.fitting.layout",
     "Model": "xpcs_dask.fitting.models",
     "Parameter": "xpcs_dask.fitting.models",
+    "PointFlag": "xpcs_dask.fitting.quality",
     "Rung": "xpcs_dask.fitting.layout",
     "Status": "xpcs_dask.fitting.layout",
     "average": "xpcs_dask.physics.average",

@@ -63,7 +63,7 @@ class FitConfig(Settings):
     """diagonal: each point by its own error; gls: generalised least squares with the theoretical correlation of delays
     (docs/errors.md), for curves whose counts are known."""
     robust: Robust | None = None
-    """What is done about outliers: clip leaves out points beyond 3.5 robust standard deviations of a soft_l1 fit and
+    """What is done about outliers: clip leaves out points beyond 3.5 robust standard deviations of a Cauchy fit and
     fits again; cauchy and mm take that loss with its usual scale (mm: Tukey's biweight on a scale from the residuals).
     """
     interval: FitInterval = "none"
@@ -94,6 +94,20 @@ class FitConfig(Settings):
         if value is not None and not value[0] < value[1]:
             raise ValueError(f"the range ({value[0]:g}, {value[1]:g}) is empty; give (low, high) with low < high")
         return value
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        robust = f"robust='{self.robust}'" if self.robust else f"loss='{self.loss}'" if self.loss != "linear" else ""
+        if self.robust and self.loss != "linear":
+            raise ValueError(f"robust='{self.robust}' chooses the loss itself; leave out loss='{self.loss}'")
+        if self.weights == "gls":
+            other = robust or ("interval='profile'" if self.interval == "profile" else "")
+            other = other or (f"diagnostics='{self.diagnostics}'" if self.diagnostics != "none" else "")
+            if other:
+                raise ValueError(f"weights='gls' does not go with {other}, which takes diagonal weights")
+        if self.interval == "profile" and robust and self.robust != "clip":
+            raise ValueError(f"interval='profile' needs the linear loss, not {robust}; use robust='clip'")
+        return self
 
 
 class BootstrapConfig(Settings):

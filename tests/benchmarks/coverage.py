@@ -264,13 +264,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few small cells: to see that nothing is far off")
     parser.add_argument("--experiments", type=int, help="a cell; default 2000, quick 100")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, help="processes; default 2, quick 1")
     parser.add_argument("--json", type=Path)
     choice = parser.parse_args()
     experiments = choice.experiments or (100 if choice.quick else 2000)
+    workers = choice.workers or (1 if choice.quick else 2)
     report = {}
     for title, cells in tables(quick=choice.quick, experiments=experiments).items():
-        found = measure(cells, choice.workers)
+        found = measure(cells, workers)
         show(title, cells, found)
         report[title] = {cell.name: one for cell, one in zip(cells, found, strict=True)}
     if choice.json:
