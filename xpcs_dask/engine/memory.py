@@ -26,6 +26,8 @@ CALM = 4
 """Readings in a row that must leave room for one more block before there is one more."""
 PAUSE = 0.5
 """Seconds between two readings: memory that a finished block gives back must have time to show."""
+RELIEF = 10.0
+"""Seconds after which caches are asked again if there is one block only and that did not help."""
 ROOT = Path("/sys/fs/cgroup")
 PROCESS = Path("/proc/self/cgroup")
 UNLIMITED = 2**60
@@ -57,7 +59,7 @@ class Pressure:
     Attributes
     ----------
     halvings : int
-        How often the threshold was passed.
+        How often their number was halved.
     highest : float
         Largest share that was read.
     """
@@ -82,7 +84,7 @@ class Pressure:
         self._pause, self._clock = pause, clock
         self._most: int | None = None
         """Blocks that are allowed; None as long as nothing limits them."""
-        self._last = -float("inf")
+        self._last = self._relieved = -float("inf")
         self._base, self._calm = 1.0, 0
         self._lock = Lock()
 
@@ -103,17 +105,24 @@ class Pressure:
         used = self._read()
         self.highest, self._base = max(self.highest, used), min(self._base, used)
         if used > self.threshold:
-            before = wanted if self._most is None else min(wanted, self._most)
-            self._most = max(1, before // 2)
-            self.halvings, self._calm = self.halvings + 1, 0
+            self._halve(used, wanted)
+        elif self._most is not None:
+            self._grow(used, wanted, self._most)
+
+    def _halve(self, used: float, wanted: int) -> None:
+        before = wanted if self._most is None else min(wanted, self._most)
+        self._most = max(1, before // 2)
+        self.halvings, self._calm = self.halvings + (self._most < before), 0
+        if self._most < before:
             logger.warning(
                 "%.0f %% of the memory is used, more than %.0f %%: at most %d blocks at once instead of %d",
                 100 * used, 100 * self.threshold, self._most, before,
             )  # fmt: skip
-            for relieve in self._relieve:
-                relieve()
-        elif self._most is not None:
-            self._grow(used, wanted, self._most)
+        elif self._last - self._relieved < RELIEF:
+            return
+        self._relieved = self._last
+        for relieve in self._relieve:
+            relieve()
 
     def _grow(self, used: float, wanted: int, most: int) -> None:
         expected = self._base + (used - self._base) * (most + 1) / most

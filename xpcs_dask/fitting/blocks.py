@@ -172,7 +172,7 @@ def _fit(y: Floats, weight: Floats, job: Job) -> tuple[NDArray[np.void], Floats]
 
 
 def _plain(rows: NDArray[np.void], config: FitConfig) -> Floats:
-    """Standard errors (n, p) that the normal matrix says, of the errors as they are."""
+    """Return the standard errors (n, p) that the normal matrix says, of the errors as they are."""
     if covariance_kind(config) != "scaled":
         return np.array(rows["stderr"])
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -5,8 +5,8 @@ where it has risen by the quantile of chi2(1), or of F(1, dof) times chi2/dof wh
 parabola this is the estimate -+ t standard errors; where the valley is lopsided or flat it is not, and a parameter that
 can go to the bound of its box without costing that much has an open end.
 
-chi2 takes delays as independent. Where the standard errors of a fit know better (theory of the noise, clusters), the rise
-is that of t standard errors on a parabola: the likelihood ratio is scaled by their variance over the plain one.
+chi2 takes delays as independent. Where the standard errors of a fit know better (theory of the noise, clusters), the
+rise is that of t standard errors on a parabola: the likelihood ratio is scaled by their variance over the plain one.
 
 References
 ----------
@@ -53,8 +53,8 @@ def profile_intervals(
     level : float
         Coverage, 0 to 1.
     plain : array, shape (n, p), optional
-        Standard errors that the normal matrix says. With it the rise of chi2 is that of ``stderr`` and ``errors_dof`` in
-        `rows`: the square of t times stderr / plain.
+        Standard errors that the normal matrix says. With it the rise of chi2 is that of ``stderr`` and ``errors_dof``
+        in `rows`: the square of t times stderr / plain.
 
     Returns
     -------
