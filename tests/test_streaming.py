@@ -82,6 +82,7 @@ def test_lazy_coordinates_are_written_with_the_blocks(out):
     np.testing.assert_array_equal(found["curve_id"], stack(6, 4)["curve_id"])
     np.testing.assert_array_equal(found["extra"], np.arange(6))
     assert found["extra"].dtype == np.int64
+    assert {"curve_id", "extra"} <= set(found.coords)
 
 
 @pytest.mark.cluster

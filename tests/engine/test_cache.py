@@ -298,6 +298,20 @@ def test_files_that_are_not_known_are_fitted_in_runs(tmp_path):
     assert np.array_equal(found, values.sum(axis=-1))
 
 
+def test_pieces_of_one_curve_are_told_apart(tmp_path):
+    """Refits that are spread over tasks differ in nothing but first and last."""
+
+    def block(values, *, first, last):
+        return np.arange(first, last) * values[..., :1]
+
+    cached = caching.Cached(block, fingerprint, str(tmp_path), None)
+    values = np.ones((2, 2, 3))
+    for first, last in ((0, 2), (2, 4), (0, 2)):
+        found = cached(values, first=first, last=last)
+        assert np.array_equal(found, block(values, first=first, last=last))
+    assert Cache(tmp_path).info().uses == 2
+
+
 def test_an_empty_block_is_left_to_its_function(tmp_path):
     cached = with_cache(np.negative, state=fingerprint, folder=tmp_path / "cache")
     assert cached(np.empty((0, 2, 3))).shape == (0, 2, 3)

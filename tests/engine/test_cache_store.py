@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xpcs_dask.engine import cache_store
+from xpcs_dask.engine import cache_entry, cache_store
 from xpcs_dask.engine.cache_folder import CacheFolderError
 from xpcs_dask.engine.cache_store import Cache
 from xpcs_dask.errors import ConfigError
@@ -89,8 +89,8 @@ def test_a_pickle_in_the_folder_is_never_loaded(cache):
     np.save(path.with_name("trap.npy"), np.array([Trap()]), allow_pickle=True)
     body = path.with_name("trap.npy").read_bytes()
     for content in (body, pickle.dumps(Trap())):
-        seal = cache_store._seal(name(1), content)
-        path.write_bytes(content + cache_store.TAIL.pack(seal, 0, 0.0))
+        seal = cache_entry._seal(name(1), content)
+        path.write_bytes(content + cache_entry.ABOUT.pack(seal, 0, 0.0))
         assert cache.get(name(1)) is None
         cache.put(name(1), FITS)
     assert not Trap.sprung
@@ -100,7 +100,7 @@ def damages(content):
     yield "nothing left", b""
     yield "cut short", content[:-1]
     yield "cut in the array", content[: len(content) // 2]
-    yield "only a tail", content[-cache_store.TAIL.size :]
+    yield "only a tail", content[-cache_entry.ABOUT.size :]
     yield "longer", content + b"x"
     for at in (0, 8, 20, 200, len(content) // 2, len(content) - 33, len(content) - 32, len(content) - 17):
         yield f"byte {at}", content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]

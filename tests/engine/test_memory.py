@@ -47,6 +47,7 @@ def test_blocks_are_halved_down_to_one_and_grow_back_slowly():
     found = [full.blocks_in_flight(8) for _ in range(34)]
     assert found[:5] == [8, 4, 2, 1, 1]
     assert found[5:] == [1] * 3 + [2] * 4 + [3] * 4 + [4] * 4 + [5] * 4 + [6] * 4 + [7] * 4 + [8] * 2
+    assert full.blocks_in_flight(20) == 20
     assert (full.halvings, full.highest) == (3, 0.99)
 
 

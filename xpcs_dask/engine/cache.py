@@ -111,7 +111,7 @@ class Cached:
     folder: str | None
     limit: int | None
 
-    def __call__(self, first: Any, *others: Any, **more: Any) -> Any:
+    def __call__(self, first: Any, /, *others: Any, **more: Any) -> Any:
         """Results of a block: those of files that are known from the cache, others made, and kept."""
         operands = [None if operand is None else np.asarray(operand) for operand in (first, *others)]
         cache = _cache(self.folder, self.limit)

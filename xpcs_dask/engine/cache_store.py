@@ -1,9 +1,8 @@
 """Arrays kept in files, one an entry: found by name, counted, forgotten when there are too many.
 
-An entry is a ``.npy`` file with 32 bytes behind the array: a hash of name and content, how often it was used, and when
-it was written. One that is damaged in any way is not found, and removed. Nothing here loads a pickle, which is why
-`joblib.Memory` is not used: it pickles what it keeps, and whoever can write to its folder runs code in every later
-session. (It also names functions by module and source alone, so a helper that changed gives the old result.)
+Nothing here loads a pickle, which is why `joblib.Memory` is not used: it pickles what it keeps, and whoever can write
+to its folder runs code in every later session. (It also names functions by their own source alone, so that a helper
+that changed would give the old result.) An entry that is damaged in any way is not found, and removed.
 
 Any number of processes and hosts may use one folder: entries appear whole, by renaming, and equal names have equal
 content. A count may miss a use that another process made at the same moment.
@@ -11,24 +10,21 @@ content. A count may miss a use that another process made at the same moment.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import logging
 import os
 import re
 import shutil
-import struct
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xpcs_dask.engine.budget import parse_bytes
+from xpcs_dask.engine.cache_entry import about, count_use, open_entry, pack, unpack
 from xpcs_dask.engine.cache_folder import cache_folder, is_in_memory, private_folder
 from xpcs_dask.engine.ledger import write_whole
 from xpcs_dask.errors import ConfigError
@@ -51,7 +47,6 @@ OFTEN = 600.0
 """... and when nobody did so for these seconds."""
 ABANDONED = 3600.0
 """Seconds after which a file that is still being written has been given up."""
-TAIL = struct.Struct("<16sQd")
 NAME = re.compile(r"[0-9a-f]{32}\.npy")
 
 
@@ -113,16 +108,15 @@ class Cache:
         """Array of that name, of which this is a use; None if there is none, or if its file is damaged."""
         path = self._path(name)
         try:
-            file, may_count = _open(path)
+            file, may_count = open_entry(path)
         except OSError:
             return None
         try:
             with open(file, "rb", buffering=0, closefd=False) as whole:
                 content = whole.read()
-            found = _array(name, content)
+            found = unpack(name, content)
             if found is not None and may_count:
-                uses = TAIL.unpack_from(content, len(content) - TAIL.size)[1]
-                os.pwrite(file, struct.pack("<Q", uses + 1), len(content) - TAIL.size + 16)  # also says when
+                count_use(file, content)
         except OSError as error:
             logger.info("%s cannot be read: %s", path, error)
             return None
@@ -136,7 +130,7 @@ class Cache:
 
     def put(self, name: bytes, array: np.ndarray[Any, Any]) -> bool:
         """Keep an array, which must hold no objects; returns whether there was room for it."""
-        content = _content(name, array)
+        content = pack(name, array)
         path = self._path(name)
         try:
             if not self._has_room(len(content)):
@@ -157,14 +151,14 @@ class Cache:
     def info(self) -> Info:
         """Count what is there."""
         found, now = list(self.entries()), time.time()
-        tails = [_tail(entry.path) for entry in found]
+        known = [about(entry.path) for entry in found]
         return Info(
             folder=str(self.folder),
             entries=len(found),
             bytes=sum(entry.nbytes for entry in found),
             limit=self.limit,
-            uses=sum(uses for uses, _ in tails),
-            oldest_days=_days(now, [written for _, written in tails if written]),
+            uses=sum(uses for uses, _ in known),
+            oldest_days=_days(now, [written for _, written in known if written]),
             unused_days=_days(now, [entry.used for entry in found]),
         )
 
@@ -247,71 +241,10 @@ def _told_limit() -> int:
         raise ConfigError(f"XPCS_CACHE_LIMIT takes a size such as 500MB or 1GiB; got '{told}'") from None
 
 
-def _open(path: Path) -> tuple[int, bool]:
-    """Open an entry, to be counted if that is possible (a cache can be read-only)."""
-    with suppress(PermissionError):
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC), True
-    return os.open(path, os.O_RDONLY | os.O_CLOEXEC), False
-
-
-def _content(name: bytes, array: np.ndarray[Any, Any]) -> bytes:
-    if array.dtype.hasobject:
-        raise TypeError(f"objects cannot be kept without pickle ({array.dtype})")
-    body = _head_of(array.dtype, array.shape) + array.tobytes()
-    return body + TAIL.pack(_seal(name, body), 0, time.time())
-
-
-@lru_cache(maxsize=64)
-def _head_of(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """Head of a ``.npy`` file; to make one takes longer than all the rest."""
-    file = io.BytesIO()
-    told = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, told)
-    return file.getvalue()
-
-
-def _array(name: bytes, content: bytes) -> np.ndarray[Any, Any] | None:
-    """Array in a file, not to be written to; None if a bit of it is not as it was written, or another name's."""
-    end = len(content) - TAIL.size
-    body = memoryview(content)[: max(end, 0)]
-    if end < 10 or TAIL.unpack_from(content, end)[0] != _seal(name, body):
-        return None
-    begin = 10 + int.from_bytes(body[8:10], "little")
-    try:
-        shape, dtype = _head(bytes(body[:begin]))
-        return np.frombuffer(body[begin:], dtype).reshape(shape)  # refuses objects, which would need a pickle
-    except ValueError:
-        return None
-
-
-@lru_cache(maxsize=64)
-def _head(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and type that the head of a ``.npy`` file tells."""
-    file = io.BytesIO(head)
-    np.lib.format.read_magic(file)
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    return shape, dtype
-
-
-def _seal(name: bytes, body: bytes | memoryview) -> bytes:
-    return hashlib.blake2b(body, digest_size=16, key=name).digest()
-
-
-def _tail(path: Path) -> tuple[int, float]:
-    """How often an entry was used, and when it was written; zeros if that cannot be told."""
-    try:
-        with path.open("rb") as file:
-            file.seek(-TAIL.size, os.SEEK_END)
-            _, uses, written = TAIL.unpack(file.read(TAIL.size))
-    except (OSError, struct.error):
-        return 0, 0.0
-    return uses, written
-
-
 def _least_used(entries: list[Entry], excess: int) -> list[Entry]:
     """Entries to remove so that `excess` bytes go: of the oldest that hold twice that, those with the fewest uses."""
     oldest = list(_up_to(entries, 2 * excess))
-    return list(_up_to(sorted(oldest, key=lambda entry: (_tail(entry.path)[0], entry.used)), excess))
+    return list(_up_to(sorted(oldest, key=lambda entry: (about(entry.path)[0], entry.used)), excess))
 
 
 def _up_to(entries: Iterable[Entry], nbytes: int) -> Iterator[Entry]:

@@ -90,8 +90,9 @@ def regular(results: xr.Dataset, sizes: Mapping[str, int] | None = None) -> xr.D
             for dim, chunks in zip(array.dims, array.data.chunks, strict=True):
                 found.setdefault(dim, max(chunks))
         sizes = found
-    cut = {name: results[name].variable.chunk({dim: sizes[dim] for dim in lazy[name].dims}) for name in lazy}
-    return results.assign({name: results[name].copy(data=variable.data) for name, variable in cut.items()})
+    cut = {name: {dim: sizes[dim] for dim in array.dims} for name, array in lazy.items()}
+    other = [name for name, array in lazy.items() if not _is_cut(array, cut[name])]
+    return results.assign({name: results[name].variable.chunk(cut[name]) for name in other})
 
 
 def lazy_arrays(results: xr.Dataset) -> dict[str, Named]:
@@ -171,6 +172,14 @@ def _empty(results: xr.Dataset) -> tuple[xr.Dataset, dict[Any, dict[str, Any]]]:
         if variable.dtype.kind in "OUT":
             data[text] = variable.compute().astype(object)
     return data, encoding
+
+
+def _is_cut(array: Named, sizes: Mapping[str, int]) -> bool:
+    """Whether all blocks along each dimension have these sizes, but for the rest at the end."""
+    return all(
+        set(chunks[:-1]) <= {sizes[dim]} and chunks[-1] <= sizes[dim]
+        for dim, chunks in zip(array.dims, array.data.chunks, strict=True)
+    )
 
 
 def _lazy(results: xr.Dataset) -> list[str]:

@@ -43,8 +43,8 @@ def test_every_module_whose_values_are_compiled_in_counts():
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("xpcs_dask.fitting."):
                 used.add(node.module.removeprefix("xpcs_dask.fitting."))
     outside = {name for name in used if not name.startswith("kernel")}
-    # models has types and the records that `family` reads when it runs, not when it is compiled
-    assert {f"{name}.py" for name in outside - {"models"}} <= set(compiled.BESIDE)
+    # these have types, and records that are read when kernels run, not when they are compiled
+    assert {f"{name}.py" for name in outside - {"models", "recipe"}} <= set(compiled.BESIDE)
 
 
 @pytest.mark.slow
