@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("XPCS_DASK_CACHE", "off")  # tests that need an index name a folder of their own
+for kept in ("XPCS_DASK_CACHE", "XPCS_CACHE_DIR"):  # tests that need an index or results name a folder of their own
+    os.environ.setdefault(kept, "off")
 
 CARRIED = Path(__file__).parent / "data"
 SHARED = Path(os.environ.get("XPCS_DASK_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))

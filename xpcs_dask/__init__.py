@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from xpcs_dask.physics.dispersion import dispersion
     from xpcs_dask.physics.joint import joint
     from xpcs_dask.physics.regroup import regroup
+    from xpcs_dask.planning import plan
     from xpcs_dask.results import open_results, save
+    from xpcs_dask.streaming import stream
 
     __version__: str
 
@@ -57,11 +59,13 @@ __all__ = [
     "open_g2",
     "open_results",
     "pack",
+    "plan",
     "quality",
     "regroup",
     "rejections",
     "save",
     "simulate",
+    "stream",
 ]
 
 _HOME = {
@@ -88,10 +92,12 @@ _HOME = {
     "open_g2": "xpcs_dask.io.open",
     "open_results": "xpcs_dask.results",
     "pack": "xpcs_dask.io.pack",
+    "plan": "xpcs_dask.planning",
     "quality": "xpcs_dask.api",
     "regroup": "xpcs_dask.physics.regroup",
     "rejections": "xpcs_dask.physics.average",
     "save": "xpcs_dask.results",
+    "stream": "xpcs_dask.streaming",
 }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xpcs_dask.config import FitConfig
+from xpcs_dask.engine.cache import with_cache
 from xpcs_dask.engine.graph import columns, map_curves
 from xpcs_dask.fitting.blocks import Job, fit_block, fitted_points
 from xpcs_dask.fitting.curves import check_output
@@ -17,6 +18,7 @@ from xpcs_dask.fitting.points import POINT
 from xpcs_dask.io.open import open_g2
 from xpcs_dask.prepare import coords_of, each_group, known, levels, operands, points, prepare, select
 from xpcs_dask.results import PackedFits, label_points, open_results, provenance, save
+from xpcs_dask.results.provenance import fingerprint
 
 __all__ = ["fit", "open_g2", "open_results", "quality", "save", "select"]
 
@@ -30,6 +32,7 @@ def fit(
     *,
     config: FitConfig | None = ...,
     sigma: Any = ...,
+    cache: bool = ...,
     **settings: Any,
 ) -> xr.DataTree: ...
 
@@ -41,6 +44,7 @@ def fit(
     *,
     config: FitConfig | None = ...,
     sigma: Any = ...,
+    cache: bool = ...,
     **settings: Any,
 ) -> xr.Dataset: ...
 
@@ -51,6 +55,7 @@ def fit(
     *,
     config: FitConfig | None = None,
     sigma: Any = None,
+    cache: bool = False,
     **settings: Any,
 ) -> xr.Dataset | xr.DataTree:
     r"""Fit a correlation model to every curve.
@@ -70,6 +75,8 @@ def fit(
     sigma : DataArray, array or number, optional
         Errors of g2 if `data` is a DataArray, taken as they are unless ``errors=`` asks otherwise. Without them all its
         points weigh the same and the covariance is scaled by the reduced chi2.
+    cache : bool
+        Take fits of files from the cache of results where they are known, and keep them there (docs/cache.md).
 
     Returns
     -------
@@ -101,27 +108,28 @@ def fit(
     ----------
     .. [1] G. Williams and D. C. Watts, Trans. Faraday Soc. 66, 80 (1970).
     """
-    packed = packed_fits(data, model, FitConfig.make(config, **settings), sigma)
+    packed = packed_fits(data, model, FitConfig.make(config, **settings), sigma, cache=cache)
     if isinstance(packed, PackedFits):
         return packed.labelled()
     return xr.DataTree.from_dict({path: fits.labelled() for path, fits in packed.items()})
 
 
 def packed_fits(
-    data: Data, model: str | Model | Evaluate, config: FitConfig, sigma: Any = None
+    data: Data, model: str | Model | Evaluate, config: FitConfig, sigma: Any = None, *, cache: bool = False
 ) -> PackedFits | dict[str, PackedFits]:
     """`fit` before its results are labelled; of a DataTree, by the path of the group."""
     record = resolve(model)
     if isinstance(data, xr.DataTree):
-        return each_group(data, lambda group: _packed(*prepare(group, None, config), record))
-    return _packed(*prepare(data, sigma, config), record)
+        return each_group(data, lambda group: _packed(*prepare(group, None, config), record, cache))
+    return _packed(*prepare(data, sigma, config), record, cache)
 
 
-def _packed(curves: xr.Dataset, config: FitConfig, record: Model) -> PackedFits:
+def _packed(curves: xr.Dataset, config: FitConfig, record: Model, cache: bool) -> PackedFits:
     job = job_of(curves, config, record)
+    block = partial(fit_block, job=job)
     g2, others = operands(curves, config)
     records = map_curves(
-        partial(fit_block, job=job),
+        with_cache(block, state=fingerprint) if cache else block,
         g2,
         *others,
         core="delay",

@@ -11,6 +11,7 @@ import xarray as xr
 
 from xpcs_dask.api import Data, job_of
 from xpcs_dask.config import BootstrapConfig, FitConfig
+from xpcs_dask.engine.cache import with_cache
 from xpcs_dask.engine.graph import Named, map_curves, map_grid
 from xpcs_dask.errors import ConfigError
 from xpcs_dask.fitting.blocks import Job
@@ -19,6 +20,7 @@ from xpcs_dask.fitting.models import Evaluate, Model, resolve
 from xpcs_dask.physics.average import average
 from xpcs_dask.prepare import coords_of, each_group, known, operands, prepare
 from xpcs_dask.results import PackedFits, provenance
+from xpcs_dask.results.provenance import fingerprint
 
 __all__ = ["bootstrap"]
 
@@ -44,6 +46,7 @@ def bootstrap(
     seed: int = 0,
     keep_replicates: bool = False,
     sigma: Any = None,
+    cache: bool = False,
     **settings: Any,
 ) -> xr.Dataset | xr.DataTree:
     r"""Fit every curve and say how far its parameters may be off, by refits of resampled data.
@@ -79,7 +82,7 @@ def bootstrap(
         Of the random numbers, which are keyed by it, by ``curve_id`` and by the number of the replicate alone.
     keep_replicates : bool
         Return ``replicate (..., resample, parameter)`` too, NaN where a refit failed or was not needed.
-    sigma
+    sigma, cache
         As for `fit`.
 
     Returns
@@ -111,7 +114,7 @@ def bootstrap(
     if fit is not None:
         model, config = _as_fitted(fit, model, config)
     record, config = resolve("single" if model is None else model), FitConfig.make(config, **settings)
-    packed = packed_bootstraps(data, record, config, boot, sigma, fit)
+    packed = packed_bootstraps(data, record, config, boot, sigma, fit, cache=cache)
     if isinstance(packed, PackedFits):
         return packed.labelled()
     return xr.DataTree.from_dict({path: found.labelled() for path, found in packed.items()})
@@ -119,17 +122,17 @@ def bootstrap(
 
 def packed_bootstraps(
     data: Data, model: str | Model | Evaluate, config: FitConfig, boot: BootstrapConfig, sigma: Any = None,
-    fit: xr.Dataset | None = None,
+    fit: xr.Dataset | None = None, *, cache: bool = False,
 ) -> PackedFits | dict[str, PackedFits]:  # fmt: skip
     """`bootstrap` before its results are labelled; of a DataTree, by the path of the group."""
     record = resolve(model)
     if isinstance(data, xr.DataTree):
-        return each_group(data, lambda group: _packed(group, None, record, config, boot, fit))
-    return _packed(data, sigma, record, config, boot, fit)
+        return each_group(data, lambda group: _packed(group, None, record, config, boot, fit, cache))
+    return _packed(data, sigma, record, config, boot, fit, cache)
 
 
 def _packed(
-    data: Any, sigma: Any, record: Model, config: FitConfig, boot: BootstrapConfig, fit: xr.Dataset | None
+    data: Any, sigma: Any, record: Model, config: FitConfig, boot: BootstrapConfig, fit: xr.Dataset | None, cache: bool
 ) -> PackedFits:
     if boot.over not in ("auto", "cluster", "delay"):
         data = _averaged(data, boot.over)
@@ -146,7 +149,7 @@ def _packed(
     job = job_of(curves, config, record)
     dims = [str(dim) for dim in curves["g2"].dims]
     return PackedFits(
-        records=_records(curves, job, boot),
+        records=_records(curves, job, boot, cache),
         dims=dims,
         coords=coords_of(curves, dims),
         model=record,
@@ -154,13 +157,14 @@ def _packed(
     )
 
 
-def _records(curves: xr.Dataset, job: Job, boot: BootstrapConfig) -> Any:
+def _records(curves: xr.Dataset, job: Job, boot: BootstrapConfig, cache: bool) -> Any:
     """Lazy records: one task a block of curves, or where one curve has many refits one for each piece of these."""
     g2, others = operands(curves, job.config, clusters=True)
     others.append(_identity(curves))
     dtype, name = bootstrap_dtype(job, boot), f"bootstrap-{job.model.name}"
     if boot.resamples == "auto" or boot.resamples <= PIECE or boot.interval == "studentised":
-        block = partial(bootstrap_block, job=job, boot=boot)
+        plain = partial(bootstrap_block, job=job, boot=boot)
+        block = with_cache(plain, state=fingerprint) if cache else plain
         return map_curves(block, g2, *others, core="delay", dtype=dtype, name=name, own=("cluster",))
     p = len(job.model.parameters)
     g2 = _small_blocks(g2, max(1, COMBINED_BYTES // (8 * p * boot.resamples)))

@@ -28,24 +28,29 @@ def is_large(request: Request, data: Results) -> bool:
     """Whether the results are to be written block by block: asked for, begun so, or by the size of the input."""
     from xpcs_dask.cli.groups import groups
     from xpcs_dask.engine.plan import mode_of
-    from xpcs_dask.planning import refits
 
     if request.output.suffix != ".zarr":
         return False
     if request.memory is not None or _folder(request.output).exists():
         return True
     found = groups(data, "g2")
-    if sum(group["g2"].size // max(group.sizes["delay"], 1) for group in found) * refits(request.bootstrap) > LONG:
-        return True
+    if request.bootstrap is not None:
+        from xpcs_dask.planning import refits
+
+        curves = sum(group["g2"].size // max(group.sizes["delay"], 1) for group in found)
+        if curves * refits(request.bootstrap) > LONG:
+            return True
     return mode_of(sum(_read(group) for group in found)) != "standard"
 
 
 def check_unfinished(request: Request, job: finished.Job) -> None:
     """Refuse to go on with unfinished work of other settings or inputs."""
+    if request.overwrite or not _folder(request.output).exists():
+        return
     from xpcs_dask.results.run import Unfinished
 
-    head = Unfinished(request.output).head() if _folder(request.output).exists() else None
-    if head is not None and not request.overwrite and (difference := finished.difference(head["job"], job)):
+    head = Unfinished(request.output).head()
+    if head is not None and (difference := finished.difference(head["job"], job)):
         raise OutputExistsError(str(_folder(request.output)), f"{difference}; it is not finished")
 
 

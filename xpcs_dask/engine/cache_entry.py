@@ -82,14 +82,14 @@ def about(path: Path) -> tuple[int, float]:
     return uses, written
 
 
-def open_entry(path: Path) -> tuple[int, bool]:
-    """Open an entry, to be counted if that is possible (a cache can be read-only)."""
+def open_entry(path: Path) -> int:
+    """Open an entry, to be written to if that is possible (a cache can be read-only)."""
     try:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC), True
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-    return os.open(path, os.O_RDONLY | os.O_CLOEXEC), False
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def count_use(file: int, content: bytes) -> None:

@@ -108,14 +108,14 @@ class Cache:
         """Array of that name, of which this is a use; None if there is none, or if its file is damaged."""
         path = self._path(name)
         try:
-            file, may_count = open_entry(path)
+            file = open_entry(path)
         except OSError:
             return None
         try:
             with open(file, "rb", buffering=0, closefd=False) as whole:
                 content = whole.read()
             found = unpack(name, content)
-            if found is not None and may_count:
+            if found is not None:
                 count_use(file, content)
         except OSError as error:
             logger.info("%s cannot be read: %s", path, error)
