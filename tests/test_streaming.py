@@ -67,6 +67,18 @@ def test_a_tree_of_groups(out, expected):
         xr.testing.assert_identical(one.to_dataset().compute(), other.to_dataset())
 
 
+def test_blocks_of_all_groups_are_told_apart(out, expected, breaking):
+    results = xd.fit(xr.DataTree.from_dict({"/a": lazy(3, file=1), "/b": lazy(4, file=1)}))
+    breaking.most = 5
+    with pytest.raises(Stop):
+        stream_into(results, out, {}, hands())
+    breaking.most = -1
+    stream_into(results, out, {}, hands())
+    assert breaking.done == list(range(7))
+    for one, other in zip(xd.open_results(out).leaves, expected(results).leaves, strict=True):
+        xr.testing.assert_identical(one.to_dataset().compute(), other.to_dataset())
+
+
 def test_blocks_that_no_store_can_have_are_made_regular(out, expected):
     data = lazy(7).chunk(file=(1, 3, 2, 1))
     results = xd.fit(data)

@@ -75,13 +75,18 @@ def plan(
 
 
 def lazy_results(
-    data: Data, model: str | Model | Evaluate, config: FitConfig, boot: BootstrapConfig | None = None
+    data: Data,
+    model: str | Model | Evaluate,
+    config: FitConfig,
+    boot: BootstrapConfig | None = None,
+    *,
+    cache: bool = False,
 ) -> dict[str, xr.Dataset]:
     """Return what `fit` gives for lazy data, or `bootstrap` with the settings `boot`, by path of the group."""
     if boot is None:
-        packed = api.packed_fits(data, model, config)
+        packed = api.packed_fits(data, model, config, cache=cache)
     else:
-        packed = bootstrapping.packed_bootstraps(data, model, config, boot)
+        packed = bootstrapping.packed_bootstraps(data, model, config, boot, cache=cache)
     if isinstance(packed, PackedFits):
         return {"/": packed.labelled()}
     return {path: fitted.labelled() for path, fitted in packed.items()}

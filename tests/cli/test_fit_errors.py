@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 import xpcs_dask as xd
 from xpcs_dask.cli import app
+from xpcs_dask.engine.cache import counting
 from xpcs_dask.simulate.files import write_series
 
 
@@ -83,3 +84,26 @@ def test_what_makes_no_sense_is_exit_2(files, tmp_path, options, says):
     assert done.exit_code == 2
     assert says in done.stderr
     assert not (tmp_path / "fits.zarr").exists()
+
+
+def test_a_bootstrap_is_kept_and_taken_from_the_cache(files, tmp_path, monkeypatch):
+    monkeypatch.setenv("XPCS_CACHE_DIR", str(tmp_path / "kept"))
+    first = stored(files, tmp_path / "first.zarr", "--bootstrap", "60")
+    with counting() as counts:
+        again = stored(files, tmp_path / "again.zarr", "--bootstrap", "60")
+    assert (counts.hits, counts.misses) == (2, 0)
+    xr.testing.assert_identical(again.drop_attrs(deep=False), first.drop_attrs(deep=False))
+    with counting() as counts:
+        stored(files, tmp_path / "other.zarr", "--bootstrap", "60", "--no-cache")
+        stored(files, tmp_path / "fits.zarr")
+    assert (counts.hits, counts.misses) == (0, 0)
+
+
+def test_a_cache_that_others_can_write_is_refused(files, tmp_path, monkeypatch):
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    folder.chmod(0o777)
+    monkeypatch.setenv("XPCS_CACHE_DIR", str(folder))
+    done = fit(files, tmp_path / "fits.zarr", "--cache")
+    assert done.exit_code == 2
+    assert str(folder) in done.stderr

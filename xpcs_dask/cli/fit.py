@@ -79,6 +79,14 @@ def fit(
     scheduler: Scheduler = "threads",
     chunks: Annotated[str, typer.Option(help="auto, or files in one block.")] = "auto",
     memory: Memory = "",
+    cache: Annotated[
+        bool | None,
+        typer.Option(
+            "--cache/--no-cache",
+            help="Keep fits of files by content and take them from there; default: with --bootstrap.",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Fit again, whatever the output holds.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 5 when a file was rejected or a curve failed.")
@@ -123,6 +131,7 @@ def fit(
         q_unit=q_unit,
         include=tuple(include or ()),
         overwrite=overwrite,
+        cache=bootstrap is not None if cache is None else cache,
         progress=shown,
         memory=parse_bytes(memory) if memory else None,
     )

@@ -39,6 +39,8 @@ class Request:
     progress: bool = False
     memory: int | None = None
     """Bytes that the fit may take; None: what is free."""
+    cache: bool = False
+    """Take fits of files from the cache of results, and keep them there."""
 
     @property
     def told(self) -> dict[str, str]:
@@ -140,11 +142,14 @@ def unusable(request: Request) -> list[dict[str, str]]:
 def check(request: Request) -> None:
     """Find what cannot work before a file is opened: parameters, scheduler, units, the place of the output."""
     from xpcs_dask.cluster.connect import parse
+    from xpcs_dask.engine.cache import Cache
     from xpcs_dask.fitting.models import resolve
     from xpcs_dask.io.open import check_arguments
     from xpcs_dask.io.reader import Told
     from xpcs_dask.io.schema import SCALARS
 
+    if request.cache:
+        Cache.of_environment()  # refuses a folder that others can write
     resolve(request.model).box(None, request.config.bounds, request.config.fixed)
     parse(request.scheduler)
     check_arguments(include=request.include, told=Told(**request.told), included=SCALARS)
@@ -161,9 +166,11 @@ def computed(data: Results, request: Request) -> Results:
     from xpcs_dask.results import PackedFits
 
     if request.bootstrap is None:
-        packed = api.packed_fits(data, request.model, request.config)
+        packed = api.packed_fits(data, request.model, request.config, cache=request.cache)
     else:
-        packed = bootstrapping.packed_bootstraps(data, request.model, request.config, request.bootstrap)
+        packed = bootstrapping.packed_bootstraps(
+            data, request.model, request.config, request.bootstrap, cache=request.cache
+        )
     fits = {"/": packed} if isinstance(packed, PackedFits) else packed
     total = sum(fitted.records.size for fitted in fits.values())
     with connect(request.scheduler) as connection, progress.bar(total, request.progress) as advance:

@@ -97,7 +97,7 @@ def planned(
 
     budget = budget_of(request.memory, connection)
     together = None if request.output.suffix == ".zarr" and request.memory is None else request.output.suffix == ".nc"
-    results = lazy_results(data, request.model, request.config, request.bootstrap)
+    results = lazy_results(data, request.model, request.config, request.bootstrap, cache=request.cache)
     sizes = list(sizes_of(data, results, request.config, request.bootstrap).values())
     there, fixed = [max(found["status"].data.chunks[0]) for found in results.values()], request.chunks != "auto"
     plan = make_plan(sizes, workers, budget, together=together, rows=there if fixed else None)

@@ -25,6 +25,8 @@ from xpcs_dask.results.label import plain_text
 __all__ = ["check_place", "inputs_of", "is_stack", "open_stack", "packed_from", "stack_of", "write_stack"]
 
 VERSION = 1
+LARGE = 2**20
+"""Values from which a coordinate along several dimensions is stored in blocks and read by the tasks, like curves."""
 TIMES = {"units": "nanoseconds since 1970-01-01", "dtype": "int64"}
 
 Chunks = int | Literal["auto"] | None
@@ -85,7 +87,7 @@ def open_stack(
     on_mismatch: Literal["raise", "split"] | None = None,
     include: Collection[str] = (),
 ) -> Data:
-    """Open what `write_stack` wrote: the same Dataset, with curves as Dask arrays and coordinates in memory.
+    """Open what `write_stack` wrote: the same Dataset, with curves as Dask arrays and small coordinates in memory.
 
     Parameters
     ----------
@@ -144,13 +146,16 @@ def _read_groups(path: Path, chunks: Chunks) -> dict[str, xr.Dataset]:
 
 
 def _as_packed(data: xr.Dataset, path: Path, group: str, chunks: Chunks) -> xr.Dataset:
-    """Put lazy arrays for variables of curves, values in memory for coordinates, attributes as they were."""
-    data = data.assign_coords({name: _text(data[name].load()) for name in data.coords})
-    for name, variable in data.data_vars.items():
+    """Put lazy arrays for variables of curves, values in memory for small coordinates, attributes as they were."""
+    small = [name for name in data.coords if chunks is None or not _is_large(data[name])]
+    data = data.assign_coords({name: _text(data[name].load()) for name in small})
+    for name in [name for name in data.variables if name not in small]:
+        variable = data[name]
         if chunks is None or variable.ndim == 0 or variable.dtype.kind not in "biuf":
             data[name] = variable.load()
         else:
-            data[name] = variable.copy(data=lazy(path, f"{group.strip('/')}/{name}".lstrip("/"), variable, chunks))
+            inside = f"{group.strip('/')}/{name}".lstrip("/")
+            data[name] = variable.copy(data=lazy(path, inside, variable, chunks))
     attrs = {name: value for name, value in data.attrs.items() if name != MARK}
     if attrs.get("conventions", CONVENTIONS) != CONVENTIONS:
         raise FileRejected(str(path), f"keeps curves as {attrs['conventions']}, this release knows {CONVENTIONS}")
@@ -166,7 +171,7 @@ def _storable(data: xr.Dataset) -> xr.Dataset:
         if variable.dtype.kind in "OUT":
             data[name] = variable.compute().astype(object)
         elif variable.chunks is not None:
-            cut = blocks if name in data.data_vars else {}
+            cut = blocks if name in data.data_vars or _is_large(variable) else {}
             data[name] = variable.chunk({dim: cut.get(dim, -1) for dim in variable.dims})
     return data
 
@@ -193,11 +198,15 @@ def _encoding(data: xr.Dataset) -> dict[Any, dict[str, Any]]:
         encoding[name] = dict(TIMES) if kind == "M" else {"_FillValue": None} if kind in "fiu" else {}
         if kind in "biufM" and variable.ndim:
             encoding[name]["compressors"] = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle")
-            cut = name in data.data_vars
+            cut = name in data.data_vars or _is_large(variable)
             encoding[name]["chunks"] = tuple(
                 blocks.get(dim, size) if cut else max(size, 1) for dim, size in variable.sizes.items()
             )
     return encoding
+
+
+def _is_large(coordinate: xr.DataArray | xr.Variable) -> bool:
+    return coordinate.ndim > 1 and coordinate.size >= LARGE and coordinate.dtype.kind in "biuf"
 
 
 def _text(values: xr.DataArray) -> xr.DataArray:
