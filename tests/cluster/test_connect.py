@@ -12,6 +12,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+from distributed import get_client
 
 from xpcs_dask.cluster import connect
 from xpcs_dask.cluster.connect import parse
@@ -128,6 +129,9 @@ def test_a_stranger_at_the_address_is_named_as_such():
         with pytest.raises(SchedulerError, match=address), connect(address, timeout=1):
             raise AssertionError("must not get here")
         server.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(ValueError, match="No global client"):  # later computations do not wait for the stranger
+        get_client()
+    assert da.ones(3).sum().compute() == 3
 
 
 @pytest.mark.cluster

@@ -162,6 +162,10 @@ def _running_cluster(base: Connection, timeout: float) -> Iterator[Connection]:
     from distributed import Client
 
     try:
+        # A client whose connection fails stays the default one, for which every later computation would wait for ever:
+        # the first try is with one that is never the default.
+        with Client(base.address, timeout=timeout, set_as_default=False):
+            pass
         client = Client(base.address, timeout=timeout)
     except (OSError, TimeoutError) as error:
         raise SchedulerError(
