@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 from engine.counting import computes_at_most
 from engine.stack import stack
+from scipy import stats
 
 import xpcs_dask as xd
 from xpcs_dask import bootstrapping
@@ -175,6 +176,23 @@ def test_kinds_of_interval_agree_on_a_bright_bin(pixels, found, kind):
     expected = found["interval"].isel(file=[0])
     usual = (expected.sel(bound="upper") - expected.sel(bound="lower")).values
     assert np.abs(np.log(width / usual)).max() < 0.3
+
+
+def test_t_has_one_degree_of_freedom_less_than_clusters(pixels):
+    made = xd.bootstrap(pixels.isel(file=[0]), model="simple", resamples=400, interval="t", level=0.9)
+    made = made.sel(parameter="contrast").isel(file=0, qbin=0)
+    half = stats.t.ppf(0.95, 39) * float(made["stderr"])
+    np.testing.assert_allclose(made["interval"], float(made["value"]) + np.array([-half, half]), rtol=1e-9)
+
+
+def test_an_end_on_a_bound_is_flagged(pixels, found):
+    contrast = float(found["value"].isel(file=0, qbin=0).sel(parameter="contrast"))
+    made = xd.bootstrap(
+        pixels.isel(file=[0]), model="simple", resamples=400, bounds={"contrast": (0.0, 1.001 * contrast)}
+    )
+    assert made["interval"].sel(parameter="contrast", bound="upper").item() == 1.001 * contrast
+    assert (made["flags"].values & Flag.INTERVAL_OPEN).all()
+    assert not (found["flags"].values & Flag.INTERVAL_OPEN).any()
 
 
 def test_model_and_settings_come_from_the_fit(pixels, found):

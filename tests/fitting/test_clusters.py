@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import stats
 
 import xpcs_dask as xd
 from xpcs_dask.config import FitConfig
@@ -182,6 +183,36 @@ def test_one_cluster_tells_no_error(experiments):
     assert np.isfinite(fits["stderr"][1:]).all()
     auto = xd.fit(alone, "simple")
     assert auto["errors_from"].values.ravel().tolist() == [ErrorsFrom.THEORY, ErrorsFrom.CLUSTER, ErrorsFrom.CLUSTER]
+
+
+def test_the_interval_of_a_fit_is_students(experiments):
+    """With the degrees of freedom of the clusters, of the level that is asked for, symmetric in ln tau."""
+    fits = xd.fit(experiments, "simple", interval="covariance", level=0.9)
+    value, error = (fits[name].sel(parameter=["contrast", "tau"]).values for name in ("value", "stderr"))
+    half = stats.t.ppf(0.95, 23) * error
+    ends = fits["interval"].sel(parameter=["contrast", "tau"]).values
+    np.testing.assert_allclose(ends[..., 0, 0], value[..., 0] - half[..., 0], rtol=1e-9)
+    np.testing.assert_allclose(ends[..., 0, 1], value[..., 0] + half[..., 0], rtol=1e-9)
+    np.testing.assert_allclose(ends[..., 1, 1], value[..., 1] * np.exp(half[..., 1] / value[..., 1]), rtol=1e-9)
+    assert not (fits["flags"].values & Flag.INTERVAL_OPEN).any()
+
+
+@pytest.mark.parametrize("kind", ["covariance", "profile"])
+def test_an_interval_that_ends_on_a_bound_is_flagged(experiments, kind):
+    one = experiments.isel(file=[0])
+    bound = 1.001 * xd.fit(one, "simple")["value"].sel(parameter="contrast").item()
+    fits = xd.fit(one, "simple", interval=kind, bounds={"contrast": (0.0, bound)})
+    assert fits["interval"].sel(parameter="contrast", bound="upper").item() == bound
+    assert (fits["flags"].values & Flag.INTERVAL_OPEN).all()
+
+
+def test_a_few_clusters_are_taken_only_if_asked_for(experiments):
+    few = experiments.isel(file=slice(0, 3), cluster=slice(0, ENOUGH - 1))
+    auto, asked = (xd.fit(few, "simple", covariance=kind) for kind in ("auto", "cluster"))
+    assert (auto["errors_from"] == ErrorsFrom.THEORY).all()
+    assert (asked["errors_from"] == ErrorsFrom.CLUSTER).all()
+    assert (asked["errors_dof"] == ENOUGH - 2).all()
+    assert ((asked["flags"].values & Flag.FEW_CLUSTERS) > 0).all()
 
 
 def test_robust_losses_keep_their_own(experiments):

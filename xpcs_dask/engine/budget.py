@@ -7,21 +7,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from xpcs_dask.engine.memory import PROCESS, ROOT, groups
 from xpcs_dask.errors import ConfigError
 
 __all__ = ["available", "of_workers", "parse_bytes"]
 
 SHARE = 0.8
 """Of the free memory that a plan may take."""
-CGROUPS = Path("/sys/fs/cgroup")
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
-def available(process: Path = Path("/proc/self/cgroup"), groups: Path = CGROUPS) -> int:
-    """Bytes that this process may still take: free memory, or what is left in its control group if that is less."""
+def available(process: Path = PROCESS, root: Path = ROOT) -> int:
+    """Bytes that this process may still take: free memory, or what is left in its control groups if that is less."""
     import psutil
 
-    return int(SHARE * min([int(psutil.virtual_memory().available), *_left_in_groups(process, groups)]))
+    left = [max(0, limit - used) for used, limit in groups(process, root)]
+    return int(SHARE * min([int(psutil.virtual_memory().available), *left]))
 
 
 def of_workers(workers: Iterable[Any]) -> int | None:
@@ -45,20 +46,3 @@ def parse_bytes(text: str) -> int:
     if size < 1:
         raise ConfigError(f"--memory takes a size such as 500MB or 1GiB; got '{text}'")
     return size
-
-
-def _left_in_groups(process: Path, groups: Path) -> list[int]:
-    """Bytes left in each control group (version 2) that this process is in, and that has a limit."""
-    try:
-        line = next(line for line in process.read_text().splitlines() if line.startswith("0::"))
-    except (OSError, StopIteration):
-        return []
-    here = groups / line[3:].strip("/")
-    found = []
-    for folder in [here, *here.parents]:
-        try:
-            limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
-        except (OSError, ValueError):  # "max": no limit
-            continue
-        found.append(max(0, limit - used))
-    return found

@@ -11,6 +11,7 @@ References
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def _influence(
 ) -> tuple[Floats, int]:  # fmt: skip
     """Any model, one curve."""
     problem = Problem(x=x, y=y, weight=weight, model=model, lower=lower, upper=upper)
-    problem = Problem(x=x, y=y, weight=weight, model=model, lower=lower, upper=upper, derivative=choose(problem, value))
+    problem = replace(problem, derivative=choose(problem, value))
     inside = (value[problem.free] > lower[problem.free]) & (value[problem.free] < upper[problem.free])
     found = np.zeros((len(clusters), value.size))
     found[:, problem.free] = np.nan

@@ -39,6 +39,15 @@ def exact_z(family: Family, value: Floats) -> Floats:
     return np.ascontiguousarray(z)
 
 
+def exact_values(family: Family, z: Floats) -> Floats:
+    """Values of all family parameters (…, P) from z; on its bound what is on its edge. The other way is `exact_z`."""
+    value = z.copy()
+    value[..., family.times] = np.exp(value[..., family.times])
+    for edge, bound in zip(family.log_box, (family.lower, family.upper), strict=True):
+        value = np.where(z == edge, bound, value)  # exp(log(bound)) is not always the bound
+    return value
+
+
 def fit_family(
     x: Floats,
     y: Floats,
@@ -106,10 +115,7 @@ def _pack(rows: NDArray[np.void], family: Family, found: KernelFit, config: FitC
     status[used <= free] = Status.TOO_FEW_POINTS
     status[used == 0] = Status.NO_DATA
     good = status == Status.CONVERGED
-    value = found.z.copy()
-    value[:, family.times] = np.exp(value[:, family.times])
-    for edge, bound in zip(family.log_box, (family.lower, family.upper), strict=True):
-        value = np.where(found.z == edge, bound, value)  # exp(log(bound)) is not always the bound
+    value = exact_values(family, found.z)
     unit = np.where(family.times, value, 1.0)
     dof = used - free
     if covariance_kind(config) == "scaled":

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from xpcs_dask.config import FitConfig
 from xpcs_dask.fitting.criteria import aicc, bic
-from xpcs_dask.fitting.families import exact_z, numba_found
+from xpcs_dask.fitting.families import exact_values, exact_z, numba_found
 from xpcs_dask.fitting.flags import flags_of
 from xpcs_dask.fitting.kernel.family import family_of
 from xpcs_dask.fitting.layout import ErrorsFrom, Flag, Status
@@ -95,10 +95,7 @@ def _compiled(
         noise.share(weight), noise.products * lags.width, lags.width, lags.level, lags.near, lags.apart, lags.table,
         workspace(lags), gls.workspace(y.shape[1], p), chi2, covariance, evaluations, code,
     )  # fmt: skip
-    value = z.copy()
-    value[:, family.times] = np.exp(value[:, family.times])
-    for edge, bound in zip(family.log_box, (family.lower, family.upper), strict=True):
-        value = np.where(z == edge, bound, value)  # exp(log(bound)) is not always the bound
+    value = exact_values(family, z)
     unit = np.where(family.times, value, 1.0)
     covariance *= unit[:, :, None] * unit[:, None, :]
     _write(rows, value[:, family.position], chi2, int((lower < upper).sum()))

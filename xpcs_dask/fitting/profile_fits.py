@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xpcs_dask.fitting.families import numba_found
+from xpcs_dask.fitting.families import exact_z, numba_found
 from xpcs_dask.fitting.kernel.family import family_of
 from xpcs_dask.fitting.models import Floats, Model
 from xpcs_dask.fitting.problem import Problem, choose
@@ -63,11 +63,7 @@ class CompiledFits:
         family = family_of(model, lower, upper)
         self.position, self.times, (self.lower, self.upper) = family.position, family.times, family.log_box
         self.u, self.y, self.weight = log_delays(x), np.ascontiguousarray(y), np.ascontiguousarray(weight)
-        self.z = np.ascontiguousarray(family.z(value))
-        full = np.zeros_like(self.z)
-        full[:, self.position] = value
-        for edge, bound in ((self.lower, family.lower), (self.upper, family.upper)):
-            self.z = np.where(full == bound, edge, self.z)  # log(exp(bound)) is not always the bound
+        self.z = exact_z(family, value)
         n, q = self.z.shape
         self.chi2, self.covariance = np.full(n, np.nan), np.full((n, q, q), np.nan)
         self.space = refine.workspace(len(self.u), q)

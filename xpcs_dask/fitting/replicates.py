@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpcs_dask.config import FitConfig
-from xpcs_dask.fitting.families import exact_z
+from xpcs_dask.fitting.families import exact_values, exact_z
 from xpcs_dask.fitting.kernel.family import Family
 from xpcs_dask.fitting.layout import Status
 from xpcs_dask.fitting.models import DOUBLE, Floats, Model
@@ -125,10 +125,7 @@ def _left_over(
 
 def model_values(family: Family, z: Floats) -> Floats:
     """Parameters of the model (…, p) from those of its family; of components in one box the faster is the first."""
-    value = z.copy()
-    value[..., family.times] = np.exp(value[..., family.times])
-    for edge, bound in zip(family.log_box, (family.lower, family.upper), strict=True):
-        value = np.where(z == edge, bound, value)  # exp(log(bound)) is not always the bound
+    value = exact_values(family, z)
     if family.record is DOUBLE and _one_box(family):
         other = value[..., [0, 4, 5, 3, 1, 2, 6]]
         other[..., 6] = 1.0 - other[..., 6]

@@ -104,6 +104,12 @@ def evaluate(curve, sums, linear, z, rows, products):
     """Return the best contrast and baseline at z, chi2 there, and whether each of the two is free."""
     fill_rows(curve, z, rows)
     fill_products(curve, rows, products)
+    return best_linear(products, sums, linear)
+
+
+@compiled
+def best_linear(products, sums, linear):
+    """Return contrast, baseline, chi2 and whether each is free, from the products of the rows."""
     ee = products[0, 0]
     e1 = products[0, WITH_1]
     ey = products[0, WITH_Y]
@@ -115,8 +121,8 @@ def evaluate(curve, sums, linear, z, rows, products):
 
 
 @compiled
-def reduce_problem(products, one, a, d, free_a, free_d, H, g):
-    """Fill half the gradient (downhill) and Kaufman's Hessian in z, with contrast and baseline re-adjusted if free."""
+def linear_inverse(products, one, free_a, free_d):
+    """Inverse of the normal matrix of contrast and baseline: (aa, ad, dd), 0 for what is on its bound."""
     ee = products[0, 0]
     e1 = products[0, WITH_1]
     iaa = iad = idd = 0.0
@@ -129,6 +135,13 @@ def reduce_problem(products, one, a, d, free_a, free_d, H, g):
         iaa = 1.0 / ee
     elif free_d:
         idd = 1.0 / one
+    return iaa, iad, idd
+
+
+@compiled
+def reduce_problem(products, one, a, d, free_a, free_d, H, g):
+    """Fill half the gradient (downhill) and Kaufman's Hessian in z, with contrast and baseline re-adjusted if free."""
+    iaa, iad, idd = linear_inverse(products, one, free_a, free_d)
     for k in range(5):
         along_a = a * products[0, k + 1]
         along_d = a * products[k + 1, WITH_1]

@@ -11,9 +11,22 @@ import math
 
 import numpy as np
 
-from xpcs_dask.fitting.kernel.box import PIVOT, box_step, linear_box
+from xpcs_dask.fitting.kernel.box import PIVOT, box_step
 from xpcs_dask.fitting.kernel.compiled import compiled
-from xpcs_dask.fitting.kernel.double_refine import SUM_1, SUM_Y, SUM_YY, WITH_1, WITH_Y, WY, U, W, fill_products
+from xpcs_dask.fitting.kernel.double_curvature import fill_curvature
+from xpcs_dask.fitting.kernel.double_refine import (
+    SUM_1,
+    SUM_Y,
+    SUM_YY,
+    WITH_1,
+    WITH_Y,
+    WY,
+    U,
+    W,
+    best_linear,
+    fill_products,
+    linear_inverse,
+)
 from xpcs_dask.fitting.kernel.exp import vexp
 from xpcs_dask.fitting.kernel.newton import is_indefinite
 from xpcs_dask.fitting.kernel.replicates_single import LAST, SUMS_EXACT, unshifted
@@ -66,114 +79,12 @@ def evaluate(curve, sums, linear, z, E, rows, products):
 
 
 @compiled
-def best_linear(products, sums, linear):
-    """Return contrast, baseline, chi2 and whether each is free, from the products of the rows."""
-    ee = products[0, 0]
-    e1 = products[0, WITH_1]
-    ey = products[0, WITH_Y]
-    one = sums[SUM_1]
-    y = sums[SUM_Y]
-    a, d, _, free_a, free_d = linear_box(ee, e1, one, ey, y, linear[0], linear[1], linear[2], linear[3])
-    chi2 = sums[SUM_YY] + a * a * ee + 2.0 * a * d * e1 + d * d * one - 2.0 * a * ey - 2.0 * d * y
-    return a, d, chi2, free_a, free_d
-
-
-@compiled
-def own_curvature(curve, z0, a, d, f, e, power, rows, side):
-    """Weighted sums of the second derivatives within one component (1, v, v^2) and of its first one."""
-    u = curve[U]
-    w = curve[W]
-    wy = curve[WY]
-    m0 = m1 = m2 = c = 0.0
-    for i in range(u.size):
-        v = u[i] - z0
-        t = 2.0 * w[i] * (wy[i] - d * w[i] - a * rows[0, i])
-        g1 = side[i]
-        p = e[i] * power[i]
-        tg = t * g1 * p
-        bend = f * t * p * p + tg * (power[i] - 1.0)
-        c += tg
-        m0 += bend
-        m1 += bend * v
-        m2 += bend * v * v
-    return m0, m1, m2, c
-
-
-@compiled
-def mixed_curvature(curve, z, a, d, E, rows, Q):
-    """Fill the second derivatives between components and with the fraction."""
-    u = curve[U]
-    w = curve[W]
-    wy = curve[WY]
-    f = z[4]
-    a0 = a1 = a2 = a12 = f1 = f1v = f2 = f2v = ff = 0.0
-    for i in range(u.size):
-        v1 = u[i] - z[0]
-        v2 = u[i] - z[2]
-        t = 2.0 * w[i] * (wy[i] - d * w[i] - a * rows[0, i])
-        g1 = f * E[0, i] + (1.0 - f) * E[2, i]
-        d6 = E[0, i] - E[2, i]
-        p1 = E[0, i] * E[1, i]
-        p2 = E[2, i] * E[3, i]
-        both = t * p1 * p2
-        own1 = t * p1 * (f * d6 + g1)
-        own2 = t * p2 * ((1.0 - f) * d6 - g1)
-        a0 += both
-        a1 += both * v1
-        a2 += both * v2
-        a12 += both * v1 * v2
-        f1 += own1
-        f1v += own1 * v1
-        f2 += own2
-        f2v += own2 * v2
-        ff += t * d6 * d6
-    share = f * (1.0 - f)
-    Q[2, 0] = share * z[1] * z[3] * a0
-    Q[2, 1] = -share * z[3] * a1
-    Q[3, 0] = -share * z[1] * a2
-    Q[3, 1] = share * a12
-    Q[4, 0] = z[1] * f1
-    Q[4, 1] = -f1v
-    Q[4, 2] = z[3] * f2
-    Q[4, 3] = -f2v
-    Q[4, 4] = ff
-
-
-@compiled
-def fill_curvature(curve, z, a, d, E, rows, g1, Q):
-    """Fill Q, lower triangle: residuals times second derivatives of g1^2 along z."""
-    f = z[4]
-    for i in range(g1.size):
-        g1[i] = f * E[0, i] + (1.0 - f) * E[2, i]
-    m0, m1, m2, c = own_curvature(curve, z[0], a, d, f, E[0], E[1], rows, g1)
-    Q[0, 0] = f * z[1] * z[1] * m0
-    Q[1, 0] = f * (c - z[1] * m1)
-    Q[1, 1] = f * m2
-    m0, m1, m2, c = own_curvature(curve, z[2], a, d, 1.0 - f, E[2], E[3], rows, g1)
-    Q[2, 2] = (1.0 - f) * z[3] * z[3] * m0
-    Q[3, 2] = (1.0 - f) * (c - z[3] * m1)
-    Q[3, 3] = (1.0 - f) * m2
-    mixed_curvature(curve, z, a, d, E, rows, Q)
-
-
-@compiled
 def newton_problem(products, Q, one, a, d, free_a, free_d, exact, N, g, along, follow):
     """Fill half the gradient (downhill), the reduced Hessian and how contrast and baseline follow each coordinate.
 
     `exact` is 1 for the Hessian of chi2 with contrast and baseline eliminated, 0 for its Gauss-Newton part.
     """
-    ee = products[0, 0]
-    e1 = products[0, WITH_1]
-    iaa = iad = idd = 0.0
-    if free_a and free_d:
-        det = ee * one - e1 * e1
-        iaa = one / det
-        idd = ee / det
-        iad = -e1 / det
-    elif free_a:
-        iaa = 1.0 / ee
-    elif free_d:
-        idd = 1.0 / one
+    iaa, iad, idd = linear_inverse(products, one, free_a, free_d)
     for k in range(5):
         pull = products[k + 1, WITH_Y] - a * products[0, k + 1] - d * products[k + 1, WITH_1]
         g[k] = a * pull
