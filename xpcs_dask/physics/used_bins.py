@@ -84,3 +84,8 @@ def excluded(
         ):
             found = found | np.where(where, np.uint32(lack), np.uint32(0))
     return np.asarray(found, dtype=np.uint32)
+
+
+def in_words(value: int) -> list[str]:
+    """Names of the set bits of `excluded`."""
+    return [name for bit, name in meanings() if value & bit]
