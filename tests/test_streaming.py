@@ -20,9 +20,10 @@ from engine.stack import stack
 
 import xpcs_dask as xd
 from xpcs_dask.cluster.executor import DaemonThreads, InPlace
+from xpcs_dask.engine.events import Monitor
 from xpcs_dask.engine.lock import Lock, StoreLockedError
 from xpcs_dask.engine.stream import Hands
-from xpcs_dask.errors import ConfigError, OutputExistsError
+from xpcs_dask.errors import ConfigError, FileRejected, OutputExistsError
 from xpcs_dask.results import run as run_module
 from xpcs_dask.results.run import Unfinished
 from xpcs_dask.streaming import stream, stream_into
@@ -152,11 +153,37 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(out, expected, breaking):
     known = expected(results)
     np.testing.assert_array_equal(partly.value.isel(file=slice(4)), known.value.isel(file=slice(4)))
     breaking.most, heard = -1, []
-    counts = stream_into(results, out, {"a": 1}, hands(), advance=heard.append)
+    monitor = Monitor([heard.append])
+    stream_into(results, out, {"a": 1}, hands(), monitor=monitor, nbytes=3600)
     assert breaking.done == list(range(9))
-    assert heard == [4] * 9
+    assert (heard[0].stage, heard[0].blocks, heard[0].curves, heard[0].bytes) == ("fitting", 9, 36, 3600)
+    state, counts = monitor.state(), monitor.counts
+    assert (state.blocks_before, state.blocks_done, state.curves_done, state.bytes_read) == (4, 9, 36, 3600)
     assert (counts["curves"], counts["ok"], counts["status_counts"]["converged"]) == (36, 36, 36)
+    assert sum(worker.blocks for worker in monitor.workers.values()) == 5
+    assert 0 < monitor.spent["cpu"] <= monitor.spent["seconds"] * 1.1 + 0.1
     xr.testing.assert_identical(xd.open_results(out).compute(), known)
+
+
+def test_a_block_that_cannot_be_read_does_not_stop_the_others(out, expected, monkeypatch):
+    def broken(g2, block_info=None):
+        if broken.on and block_info[0]["chunk-location"][0] in (2, 5):
+            raise FileRejected(f"file_{block_info[0]['chunk-location'][0]}.hdf", "it was cut off")
+        return g2
+
+    data, broken.on = lazy(9, file=1), True
+    read = data["g2"].data.map_blocks(broken, dtype="f4", meta=np.empty((0, 0, 0), "f4"))
+    results = xd.fit(data.assign(g2=(data["g2"].dims, read)))
+    with pytest.raises(
+        FileRejected, match=r"file_2.hdf: it was cut off \(and so for 1 more\); all other blocks are done"
+    ):
+        stream_into(results, out, {}, hands())
+    assert not out.exists()
+    assert len(Unfinished(out).going_on({"/": results}, {}).ledger.entries()) == 7
+    broken.on, monitor = False, Monitor()
+    stream_into(results, out, {}, hands(), monitor=monitor)
+    assert monitor.before == 7
+    xr.testing.assert_identical(xd.open_results(out).compute(), expected(results))
 
 
 def test_a_chunk_that_is_missing_or_cut_is_made_again(out, expected, breaking):

@@ -20,6 +20,7 @@ import xpcs_dask as xd
 from xpcs_dask.cluster import connect
 from xpcs_dask.cluster.connect import Connection
 from xpcs_dask.cluster.executor import InPlace, executor
+from xpcs_dask.engine.events import Monitor
 from xpcs_dask.engine.stream import Hands
 from xpcs_dask.errors import FileRejected, SchedulerError
 from xpcs_dask.results import run as run_module
@@ -77,14 +78,16 @@ def test_all_workers_lost_is_an_error_and_can_be_gone_on_after(results, tmp_path
     out, done = tmp_path / "fits.zarr", []
     cluster, client = client_of(1)
 
-    def advance(curves):
-        done.append(curves)
-        if len(done) == 3:
-            cluster.scale(0)
+    class Counting(Monitor):
+        def add(self, entry, **how):
+            super().add(entry, **how)
+            done.append(entry)
+            if len(done) == 3:
+                cluster.scale(0)
 
     def run():
         with executor(Connection("local", 1, client=client)) as (pool, workers):
-            stream_into(results, out, {}, Hands(pool, workers), advance=advance)
+            stream_into(results, out, {}, Hands(pool, workers), monitor=Counting())
 
     monkeypatch.setattr(run_module, "stream", partial(run_module.stream, patience=2.0))
     with cluster, client, pytest.raises(SchedulerError, match="no worker for 2 s") as caught:
@@ -129,12 +132,12 @@ import time
 import xpcs_dask.results.streamed as streamed
 from xpcs_dask.engine.ledger import Ledger
 import xpcs_dask.results.run as run
-entries = run.Run.entries
-def slowly(self, hands, beat):
-    for entry in entries(self, hands, beat):
+rest = run.Run.rest
+def slowly(self, done, hands, beat):
+    for entry in rest(self, done, hands, beat):
         time.sleep(0.3)
         yield entry
-run.Run.entries = slowly
+run.Run.rest = slowly
 from xpcs_dask.cli import main
 main()
 """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xpcs_dask.api import fit, quality
     from xpcs_dask.bootstrapping import bootstrap
     from xpcs_dask.comparison import compare
-    from xpcs_dask.config import BootstrapConfig, FitConfig
+    from xpcs_dask.config import BootstrapConfig, FitConfig, RunConfig
     from xpcs_dask.fitting.curves import fit_curves
     from xpcs_dask.fitting.layout import ErrorsFrom, Flag, Rung, Status, flag_names
     from xpcs_dask.fitting.models import MODELS, Model, Parameter
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xpcs_dask.io.extras import open_arrays
     from xpcs_dask.io.open import open_g2
     from xpcs_dask.io.pack import pack
+    from xpcs_dask.jobs import Manifest, run
     from xpcs_dask.physics.average import average, rejections
     from xpcs_dask.physics.dispersion import dispersion
     from xpcs_dask.physics.joint import joint
@@ -40,9 +41,11 @@ __all__ = [
     "ErrorsFrom",
     "FitConfig",
     "Flag",
+    "Manifest",
     "Model",
     "Parameter",
     "PointFlag",
+    "RunConfig",
     "Rung",
     "Status",
     "__version__",
@@ -63,6 +66,7 @@ __all__ = [
     "quality",
     "regroup",
     "rejections",
+    "run",
     "save",
     "simulate",
     "stream",
@@ -74,10 +78,12 @@ _HOME = {
     "ErrorsFrom": "xpcs_dask.fitting.layout",
     "FitConfig": "xpcs_dask.config",
     "Flag": "xpcs_dask.fitting.layout",
+    "Manifest": "xpcs_dask.jobs",
     "Model": "xpcs_dask.fitting.models",
     "Parameter": "xpcs_dask.fitting.models",
     "PointFlag": "xpcs_dask.fitting.quality",
     "Rung": "xpcs_dask.fitting.layout",
+    "RunConfig": "xpcs_dask.config",
     "Status": "xpcs_dask.fitting.layout",
     "average": "xpcs_dask.physics.average",
     "bootstrap": "xpcs_dask.bootstrapping",
@@ -96,6 +102,7 @@ _HOME = {
     "quality": "xpcs_dask.api",
     "regroup": "xpcs_dask.physics.regroup",
     "rejections": "xpcs_dask.physics.average",
+    "run": "xpcs_dask.jobs",
     "save": "xpcs_dask.results",
     "stream": "xpcs_dask.streaming",
 }

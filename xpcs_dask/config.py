@@ -1,9 +1,10 @@
-"""Settings of a fit: one frozen record, explained field by field and validated once."""
+"""Settings of a fit, a bootstrap, a run: frozen records, explained field by field and validated once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, TypeAlias
+import os
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Self, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -25,7 +26,7 @@ Range: TypeAlias = tuple[float, float]
 class Settings(BaseModel):
     """A frozen record of settings, validated once."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True, ser_json_inf_nan="strings")
 
     @classmethod
     def make(cls, config: Self | None = None, **settings: Any) -> Self:
@@ -38,8 +39,17 @@ class Settings(BaseModel):
             where = ".".join(str(part) for part in first["loc"]) or "settings"
             message = first["msg"].removeprefix("Value error, ")
             if first["type"] == "extra_forbidden":
-                message = f"unknown setting; known are {', '.join(cls.model_fields)}"
+                message = f"unknown setting; known are {', '.join(cls._known(first['loc'][:-1]))}"
             raise ConfigError(f"{where}: {message}") from None
+
+    @classmethod
+    def _known(cls, where: tuple[int | str, ...]) -> Iterable[str]:
+        """Names of settings at a place inside."""
+        found: Any = cls
+        for name in where:
+            inside = found.model_fields[name].annotation
+            found = next((kind for kind in (inside, *get_args(inside)) if isinstance(kind, type)), found)
+        return list(found.model_fields)
 
 
 class FitConfig(Settings):
@@ -140,3 +150,69 @@ class BootstrapConfig(Settings):
         if (self.over == "delay" and self.scheme == "cluster") or (self.over not in ("auto", "delay") and delays):
             raise ValueError(f"scheme '{self.scheme}' does not resample over '{self.over}'; leave one of them at auto")
         return self
+
+
+class RunConfig(Settings):
+    """Settings of a whole job: what is fitted, how, where it runs, and where the results go.
+
+    Paths are relative to the folder in which the job is started.
+    """
+
+    inputs: tuple[str, ...] = Field(min_length=1)
+    """Result files, folders or patterns, or one packed stack."""
+    output: str = "fits.zarr"
+    """Store of the results, ``.zarr`` or ``.nc``; the manifest is beside it, named after it."""
+    model: str = "single"
+    """A key of `MODELS`."""
+    fit: FitConfig = FitConfig(detail="core")
+    """How every curve is fitted; ``detail`` is core unless it is given."""
+    bootstrap: BootstrapConfig | None = None
+    """How the fits are resampled; null: they are not."""
+    scheduler: str = "threads"
+    """Where it runs, as `cluster.connect` reads it: sync, threads[:N], processes[:N], local[:N], tcp://HOST:PORT."""
+    chunks: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Files in one block."""
+    memory: Annotated[int, Field(gt=0)] | str | None = None
+    """Bytes that all tasks together may take, or a text such as 1GiB; null: what is free."""
+    cache: bool | None = None
+    """Keep fits of files by content and take them from there; null: with a bootstrap."""
+    entry: str = ""
+    """Which result of files that hold several."""
+    delay_unit: str = ""
+    """Unit of delays in tables that do not state it: s, ms, us or ns."""
+    q_unit: str = ""
+    """Unit of q in tables that do not: 1/angstrom, 1/nm or 1/m."""
+    include: tuple[str, ...] = ()
+    """Numbers of each file to keep, such as scan_number."""
+    overwrite: bool = False
+    """Replace results, and forget unfinished work, of other settings or inputs."""
+
+    @field_validator("inputs", "include", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("inputs", "output", mode="before")
+    @classmethod
+    def _texts(cls, value: Any) -> Any:
+        if isinstance(value, os.PathLike):
+            return os.fspath(value)
+        is_list = isinstance(value, list | tuple)
+        return tuple(os.fspath(v) if isinstance(v, os.PathLike) else v for v in value) if is_list else value
+
+    @field_validator("fit", mode="before")
+    @classmethod
+    def _core(cls, value: Any) -> Any:
+        if isinstance(value, FitConfig):
+            value = value.model_dump(exclude_unset=True)
+        return {"detail": "core", **value} if isinstance(value, Mapping) else value
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What the files may not tell, as `open_g2` takes it."""
+        return {"entry": self.entry, "delay_unit": self.delay_unit, "q_unit": self.q_unit}
+
+    @property
+    def cached(self) -> bool:
+        """Whether the cache of results is used."""
+        return self.bootstrap is not None if self.cache is None else self.cache

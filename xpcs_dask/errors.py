@@ -58,9 +58,16 @@ class FileRejected(XpcsError, ValueError):
 
 
 class NoUsableInputError(XpcsError, ValueError):
-    """Nothing is left to work on: no file, no curve or no delay."""
+    """Nothing is left to work on: no file, no curve or no delay; `rejected` says why files could not be used."""
 
     exit_code = 3
+
+    def __init__(self, message: str = "", rejected: Sequence[FileRejected] = ()) -> None:
+        super().__init__(message, tuple(rejected))
+        self.message, self.rejected = message, tuple(rejected)
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class MismatchError(XpcsError, ValueError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,21 +12,29 @@ from typing import Any
 import xarray as xr
 
 from xpcs_dask.cluster.executor import executor_here
-from xpcs_dask.engine.ledger import total
+from xpcs_dask.engine.events import Listener, Monitor
 from xpcs_dask.engine.lock import Lock
+from xpcs_dask.engine.memory import Pressure, used_of_workers
 from xpcs_dask.engine.stream import Hands
-from xpcs_dask.errors import ConfigError, OutputExistsError
-from xpcs_dask.results.run import Unfinished
+from xpcs_dask.errors import ConfigError, FileRejected, OutputExistsError
+from xpcs_dask.results.run import Run, Unfinished
 from xpcs_dask.results.store import SETTINGS, holds_results
 from xpcs_dask.results.streamed import by_group, finish_store, lazy_arrays, move_store
+from xpcs_dask.showing import shown
 
-__all__ = ["stream", "stream_into"]
+__all__ = ["pressure_on", "stream", "stream_into"]
 
 Results = xr.Dataset | xr.DataTree
-Advance = Callable[[int], None]
 
 
-def stream(results: Results, path: str | os.PathLike[str], *, overwrite: bool = False, client: Any = None) -> Path:
+def stream(
+    results: Results,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    client: Any = None,
+    progress: bool | Listener = False,
+) -> Path:
     """Compute lazy results block by block into a Zarr store.
 
     Each task reads its own block, fits it, writes one whole chunk of every variable and then its entry in a ledger. At
@@ -44,6 +52,8 @@ def stream(results: Results, path: str | os.PathLike[str], *, overwrite: bool = 
     client : distributed.Client, optional
         Whose workers do it; they must see the files. Without one the current client of `distributed`, or threads of
         this process (``dask.config.set(num_workers=...)``).
+    progress : bool or callable
+        True draws a bar on a terminal and writes text in a notebook; or what takes an `engine.events.State`.
 
     Returns
     -------
@@ -69,8 +79,9 @@ def stream(results: Results, path: str | os.PathLike[str], *, overwrite: bool = 
         if not (overwrite and ours):
             raise OutputExistsError(str(path), "another call" if ours else "something else: it holds no results", ours)
     job = _identity(results)
-    with executor_here(client) as (executor, workers):
-        stream_into(results, path, job, Hands(executor, workers), overwrite=overwrite)
+    with executor_here(client) as (executor, workers), shown(progress) as listeners:
+        hands = Hands(executor, pressure_on(client).limited(workers))
+        stream_into(results, path, job, hands, overwrite=overwrite, monitor=Monitor(listeners))
     return path
 
 
@@ -81,9 +92,11 @@ def stream_into(
     hands: Hands,
     *,
     overwrite: bool = False,
-    advance: Advance = lambda curves: None,
-    attrs: Callable[[dict[str, Any]], Mapping[str, Any]] = lambda counts: {},
-) -> dict[str, Any]:
+    monitor: Monitor | None = None,
+    nbytes: int = 0,
+    attrs: Callable[[], Mapping[str, Any]] = dict,
+    place: Callable[[Path, Path], object] = move_store,
+) -> None:
     """Do what `stream` does where `hands` are.
 
     Parameters
@@ -92,32 +105,68 @@ def stream_into(
         What decides the numbers, as JSON can hold it: only unfinished work of the same job is gone on with.
     overwrite : bool
         Forget unfinished work of another job, and replace what is at `path`.
-    advance : callable
-        Called with the number of curves of each block that is done, also of those that an earlier call has done.
+    monitor : Monitor
+        Hears of each block that is done, also of those that an earlier call has done.
+    nbytes : int
+        Bytes of all input, for the monitor.
     attrs : callable
-        Given the counts, returns attributes for the root of the store.
+        Gives attributes for the root of the store when all blocks are done.
+    place : callable
+        Takes the finished store and `path`, and makes `path` of it.
 
-    Returns
-    -------
-    dict
-        Counts as `results.summary` gives them.
+    Raises
+    ------
+    FileRejected
+        If blocks could not be read; all others are done and kept.
     """
     unfinished, groups = Unfinished(path), by_group(results)
+    monitor = monitor or Monitor()
     job = json.loads(json.dumps(dict(job)))
     with Lock(unfinished.folder / "lock") as lock:
         if os.path.lexists(path) and not overwrite:
             raise OutputExistsError(str(path), "another call that ended just now")
         run = unfinished.going_on(groups, job) or unfinished.begin(groups, job, overwrite)
-        counts: dict[str, Any] = {}
-        for entry in run.entries(hands, lock.beat):
-            counts = total(counts, entry["counts"])
-            advance(entry["counts"].get("curves", 0))
-        finish_store(run.store, attrs(counts))
-        move_store(run.store, path)
+        monitor.begin(blocks=len(run), curves=_curves(groups), nbytes=nbytes)
+        _work(run, hands, monitor, lock)
+        finish_store(run.store, attrs())
+        place(run.store, path)
         unfinished.clear()
     with suppress(OSError):
         unfinished.folder.rmdir()
-    return counts
+
+
+def _work(run: Run, hands: Hands, monitor: Monitor, lock: Lock) -> None:
+    """Do all blocks that are not done; those that cannot be read do not keep the others from being done."""
+    done, rejected = run.done(), list[dict[str, str]]()
+    for entry in done.values():
+        monitor.add(entry, before=True)
+    for entry in run.rest(done, hands, lock.beat):
+        if "rejected" in entry:
+            rejected.append(entry["rejected"])
+        else:
+            monitor.add(entry)
+    if rejected:
+        first, others = rejected[0], len(rejected) - 1
+        more = f" (and so for {others} more)" if others else ""
+        raise FileRejected(
+            first["file"],
+            f"{first['reason']}{more}; all other blocks are done and kept: mend it, and run the same command again",
+        )
+
+
+def pressure_on(client: Any = None, relieve: Sequence[Callable[[], object]] = ()) -> Pressure:
+    """Return what limits the blocks in flight: the memory of the workers of `client`, or of this machine."""
+    if client is None:
+        return Pressure(relieve=relieve)
+
+    def read() -> float:
+        return used_of_workers(client.scheduler_info(n_workers=-1)["workers"].values())
+
+    return Pressure(read=read, relieve=relieve)
+
+
+def _curves(groups: Mapping[str, xr.Dataset]) -> int:
+    return sum(group["status"].size for group in groups.values() if "status" in group)
 
 
 def _identity(results: Results) -> dict[str, Any]:

@@ -33,6 +33,7 @@ KEYS = [
     "seconds",
     "curves_per_second",
     "output",
+    "manifest",
     "version",
 ]
 Q = np.array([0.005, 0.007, 0.009, 0.011])
@@ -281,9 +282,15 @@ def test_an_internal_error_is_exit_1_and_debug_shows_where(files, store, monkeyp
 
 
 def test_progress_is_on_stderr_when_asked_for(files, store):
-    result = fit(*files, "-o", store, "--json", "--progress")
+    result = fit(*files, "-o", store, "--json", "--progress", "bar")
     assert "8/8" in result.stderr
     assert list(json.loads(result.stdout)) == KEYS
+    result = fit(*files, "-o", store, "--json", "--overwrite", "--progress", "json")
+    states = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [state["stage"] for state in (states[0], states[-1])] == ["opening", "done"]
+    assert (states[-1]["curves_done"], states[-1]["curves"], states[-1]["blocks_done"]) == (8, 8, states[-1]["blocks"])
+    assert fit(*files, "-o", store, "--progress", "json", "--quiet").stderr == ""
+    assert fit(*files, "-o", store, "--progress", "often").exit_code == 2
 
 
 def test_files_that_differ_become_groups(store):

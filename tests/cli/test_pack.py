@@ -121,6 +121,6 @@ def test_no_usable_file_and_a_foreign_folder(tmp_path, folder, stack):
 
 
 def test_progress_goes_to_stderr(folder, stack):
-    result = pack(folder, "-o", stack, "--json", "--progress")
+    result = pack(folder, "-o", stack, "--json", "--progress", "bar")
     assert "100%" in result.stderr
     json.loads(result.stdout)

@@ -96,11 +96,11 @@ def compare(
 
 def check_output(output: Path | None, overwrite: bool) -> None:
     """Refuse a place where nothing can be written, before any work."""
-    from xpcs_dask.cli import finished
+    from xpcs_dask.jobs.identity import check_place
 
     if output is None:
         return
-    finished.check_place(output, overwrite)
+    check_place(output, overwrite)
     if output.exists() and not overwrite:
         raise OutputExistsError(str(output), "another call")
 

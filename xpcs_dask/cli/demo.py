@@ -67,14 +67,10 @@ def make_files(output: Path) -> tuple[list[Path], dict[str, float]]:
 
 def fit_files(files: list[Path], store: Path) -> dict[str, Any]:
     """Fit the files as ``xpcs-dask fit --model simple --detail full --overwrite`` does; returns its report."""
-    from xpcs_dask.cli.job import Request, run
-    from xpcs_dask.config import FitConfig
+    from xpcs_dask.cli.report import of_manifest
+    from xpcs_dask.jobs import run
 
-    request = Request(
-        paths=tuple(str(path) for path in files),
-        output=store,
-        model="simple",
-        config=FitConfig.make(detail="full"),
-        overwrite=store.exists(),
+    inputs = tuple(str(path) for path in files)
+    return of_manifest(
+        run(inputs=inputs, output=store, model="simple", fit={"detail": "full"}, overwrite=store.exists())
     )
-    return run(request)[0]

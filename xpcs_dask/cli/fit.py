@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xpcs_dask.cli import report
 from xpcs_dask.cli.exits import one_line_errors
-from xpcs_dask.cli.job import NothingFitted, Request, run
 from xpcs_dask.cli.options import (
     AsJson,
     Debug,
@@ -27,6 +24,7 @@ from xpcs_dask.cli.options import (
     named_ranges,
     number_range,
 )
+from xpcs_dask.cli.run import carry_out
 from xpcs_dask.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -92,13 +90,12 @@ def fit(
         bool, typer.Option("--strict", help="Exit with 5 when a file was rejected or a curve failed.")
     ] = False,
     as_json: AsJson = False,
-    progress: Progress = None,
+    progress: Progress = "auto",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Fit every curve of the files and write one results store."""
-    from xpcs_dask.config import FitConfig
-    from xpcs_dask.engine.budget import parse_bytes
+    from xpcs_dask.config import FitConfig, RunConfig
 
     config = FitConfig.make(
         bounds=named_ranges(bounds or [], "--bounds"),
@@ -117,12 +114,11 @@ def fit(
         delay_range=delay_range and number_range(delay_range, "--delay-range"),
         detail=detail,
     )
-    shown = not quiet and (sys.stderr.isatty() if progress is None else progress)
-    request = Request(
-        paths=tuple(paths),
+    job = RunConfig.make(
+        inputs=tuple(paths),
         output=output,
         model=model,
-        config=config,
+        fit=config,
         bootstrap=bootstrap_settings(bootstrap, over=over, interval=interval or "auto", level=level, seed=seed),
         scheduler=scheduler,
         chunks=block_files(chunks),
@@ -131,21 +127,10 @@ def fit(
         q_unit=q_unit,
         include=tuple(include or ()),
         overwrite=overwrite,
-        cache=bootstrap is not None if cache is None else cache,
-        progress=shown,
-        memory=parse_bytes(memory) if memory else None,
+        cache=cache,
+        memory=memory or None,
     )
-    try:
-        result, made = run(request)
-    except NothingFitted as nothing:
-        if as_json:
-            typer.echo(report.as_json(nothing.report))
-        raise
-    if not made and not quiet:
-        typer.echo(f"{output} is finished with these settings and inputs; nothing to do", err=True)
-    typer.echo(report.as_json(result) if as_json else report.as_lines(result))
-    if strict:
-        refuse_shortfall(result)
+    carry_out(job, progress=progress, quiet=quiet, as_json=as_json, strict=strict)
 
 
 def bootstrap_settings(resamples: str | None, **settings: Any) -> BootstrapConfig | None:
@@ -157,11 +142,3 @@ def bootstrap_settings(resamples: str | None, **settings: Any) -> BootstrapConfi
     if resamples != "auto" and not resamples.isdecimal():
         raise ConfigError(f"--bootstrap takes auto or a number of refits; got '{resamples}'")
     return BootstrapConfig.make(resamples="auto" if resamples == "auto" else int(resamples), **settings)
-
-
-def refuse_shortfall(result: report.Report) -> None:
-    """Raise `StrictError` when a file was rejected or a curve failed."""
-    from xpcs_dask.errors import StrictError
-
-    if result["rejected"] or result["failed"]:
-        raise StrictError(f"{len(result['rejected'])} files were rejected and {result['failed']} curves failed")

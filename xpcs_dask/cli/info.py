@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ import typer
 
 from xpcs_dask.cli.exits import one_line_errors
 from xpcs_dask.cli.groups import groups
-from xpcs_dask.cli.options import AsJson, Debug, DelayUnit, Entry, Paths, Progress, QUnit
+from xpcs_dask.cli.options import AsJson, Debug, DelayUnit, Entry, Paths, Progress, QUnit, counting_files
 
 if TYPE_CHECKING:
     from xpcs_dask.io.index import Answer
@@ -46,7 +46,7 @@ def info(
     delay_unit: DelayUnit = "",
     q_unit: QUnit = "",
     as_json: AsJson = False,
-    progress: Progress = None,
+    progress: Progress = "auto",
     debug: Debug = False,
 ) -> None:
     """List what each file holds, and which files cannot be fitted and why."""
@@ -57,8 +57,8 @@ def info(
     from xpcs_dask.io.reader import Told
 
     check_arguments(told=Told(entry, delay_unit, q_unit))
-    shown = sys.stderr.isatty() if progress is None else progress
-    found = describe_files(paths, shown, entry=entry, delay_unit=delay_unit, q_unit=q_unit)
+    with counting_files(progress) as advance:
+        found = describe_files(paths, advance, entry=entry, delay_unit=delay_unit, q_unit=q_unit)
     if as_json:
         typer.echo(json.dumps({"files": [asdict(item) for item in found], "version": version("xpcs-dask")}))
     else:
@@ -67,12 +67,13 @@ def info(
         raise NoUsableInputError(f"none of {len(found)} files can be fitted; each reason is listed")
 
 
-def describe_files(paths: Sequence[str], show_progress: bool = False, **told: str) -> list[Description]:
+def describe_files(
+    paths: Sequence[str], progress: Callable[[int, int], None] | None = None, **told: str
+) -> list[Description]:
     """Look into every file that `paths` name; a file that cannot be read is listed with its reason.
 
     `told` is what files may not tell: ``entry``, ``delay_unit``, ``q_unit`` of `open_g2`.
     """
-    from xpcs_dask.cli.progress import opening
     from xpcs_dask.io.formats import suffixes
     from xpcs_dask.io.index import Question, ask
     from xpcs_dask.io.reader import Told
@@ -82,8 +83,7 @@ def describe_files(paths: Sequence[str], show_progress: bool = False, **told: st
     if (stack := stack_of(list(paths))) is not None:
         return list(packed(stack))
     files, rejected = list_files(list(paths), suffixes())
-    with opening(show_progress) as advance:
-        answers = ask(files, Question(told=Told(**told)), progress=advance)
+    answers = ask(files, Question(told=Told(**told)), progress=progress)
     return [describe(path, answer) for path, answer in zip(files, answers, strict=True)] + [
         Description(file=bad.path, reason=bad.reason) for bad in rejected
     ]

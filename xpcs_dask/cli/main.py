@@ -18,6 +18,8 @@ from xpcs_dask.cli.fit import fit
 from xpcs_dask.cli.info import info
 from xpcs_dask.cli.pack import pack
 from xpcs_dask.cli.plan import plan
+from xpcs_dask.cli.run import run
+from xpcs_dask.cli.schema import schema
 from xpcs_dask.cli.simulate import simulate
 
 app = typer.Typer(
@@ -30,6 +32,8 @@ app = typer.Typer(
 app.command()(info)
 app.command()(plan)
 app.command()(fit)
+app.command()(run)
+app.command()(schema)
 app.command()(average)
 app.command()(pack)
 app.command()(export)
@@ -54,9 +58,16 @@ def program(
     version: Annotated[
         bool, typer.Option("--version", callback=version_and_exit, is_eager=True, help="Print the version.")
     ] = False,
+    log: Annotated[
+        str, typer.Option("--log", help="What is logged on stderr: debug, info, warning or error.")
+    ] = "warning",
 ) -> None:
     """Fit XPCS correlation curves: files in, every curve fitted, results out."""
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    level = logging.getLevelNamesMapping().get(log.upper())
+    if level is None:
+        raise typer.BadParameter(f"'{log}' is none of debug, info, warning, error", param_hint="--log")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("xpcs_dask").setLevel(level)
 
 
 def main() -> None:

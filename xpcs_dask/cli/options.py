@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal, TypeAlias
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 from xpcs_dask.errors import ConfigError
+
+if TYPE_CHECKING:
+    from xpcs_dask.engine.events import Listener
 
 Paths: TypeAlias = Annotated[list[str], typer.Argument(help="Result files, folders or patterns.", show_default=False)]
 Entry: TypeAlias = Annotated[str, typer.Option(help="Which result of files that hold several.", show_default=False)]
@@ -25,10 +30,44 @@ Memory: TypeAlias = Annotated[
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Progress: TypeAlias = Annotated[
-    bool | None, typer.Option("--progress/--no-progress", help="Default: only on a terminal.", show_default=False)
+    str, typer.Option(help="On stderr: bar, json (one object a line) or none; auto is bar on a terminal.")
 ]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes; only results.")]
 Debug: TypeAlias = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@contextmanager
+def listening(progress: str, quiet: bool = False) -> Iterator[list[Listener]]:
+    """Give the listeners of a job: its log, and what ``--progress`` asks for."""
+    from xpcs_dask.engine.events import json_lines, log
+    from xpcs_dask.showing import bars
+
+    kind = progress_kind(progress, quiet)
+    with ExitStack() as stack:
+        listeners = [log()]
+        if kind == "json":
+            listeners.append(json_lines(sys.stderr))
+        elif kind == "bar":
+            listeners.append(stack.enter_context(bars()))
+        yield listeners
+
+
+def progress_kind(progress: str, quiet: bool = False) -> str:
+    """Read ``--progress``: bar, json or none."""
+    if progress not in ("auto", "bar", "json", "none"):
+        raise ConfigError(f"--progress takes auto, bar, json or none; got '{progress}'")
+    if progress == "auto":
+        progress = "bar" if sys.stderr.isatty() else "none"
+    return "none" if quiet else progress
+
+
+@contextmanager
+def counting_files(progress: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Give what hears how many files are opened, of how many, for verbs that fit nothing."""
+    from xpcs_dask.engine.events import Monitor
+
+    with listening(progress, quiet) as listeners:
+        yield Monitor(listeners).opening
 
 
 def named_ranges(texts: Sequence[str], option: str) -> dict[str, tuple[float, float]]:

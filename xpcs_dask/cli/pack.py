@@ -14,7 +14,19 @@ import typer
 from xpcs_dask.cli import report
 from xpcs_dask.cli.exits import one_line_errors
 from xpcs_dask.cli.groups import groups
-from xpcs_dask.cli.options import AsJson, Debug, DelayUnit, Entry, Paths, Progress, Quiet, QUnit, Scheduler
+from xpcs_dask.cli.options import (
+    AsJson,
+    Debug,
+    DelayUnit,
+    Entry,
+    Paths,
+    Progress,
+    Quiet,
+    QUnit,
+    Scheduler,
+    counting_files,
+    progress_kind,
+)
 from xpcs_dask.errors import StrictError
 
 if TYPE_CHECKING:
@@ -35,7 +47,7 @@ def pack(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Pack again and replace a stack.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 5 when a file was rejected.")] = False,
     as_json: AsJson = False,
-    progress: Progress = None,
+    progress: Progress = "auto",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -47,13 +59,13 @@ def pack(
     begun = time.perf_counter()
     parse(scheduler)
     check_place(output, overwrite or is_stack(output))
-    data = opened(paths, include=include or [], entry=entry, delay_unit=delay_unit, q_unit=q_unit)
+    with counting_files(progress, quiet) as advance:
+        data = opened(paths, include=include or [], entry=entry, delay_unit=delay_unit, q_unit=q_unit, progress=advance)
     if not overwrite and is_stack(output) and is_same(output, data):
         if not quiet:
             typer.echo(f"{output} holds these files as they are; nothing to do", err=True)
     else:
-        shown = not quiet and (sys.stderr.isatty() if progress is None else progress)
-        with connect(scheduler), bar(shown):
+        with connect(scheduler), bar(progress_kind(progress, quiet) == "bar"):
             write_stack(data, output, overwrite=overwrite)
     result = described(data, output, begun)
     typer.echo(report.as_json(result) if as_json else report.as_lines(result))

@@ -31,30 +31,27 @@ def plan(
     debug: Debug = False,
 ) -> None:
     """Say how a fit of the files would be cut into blocks, and what memory and time it would take."""
-    from xpcs_dask.cli.job import Request, check, opened
-    from xpcs_dask.cli.large import planned
     from xpcs_dask.cluster import connect
     from xpcs_dask.cluster.executor import executor
-    from xpcs_dask.config import BootstrapConfig, FitConfig
-    from xpcs_dask.engine.budget import parse_bytes
+    from xpcs_dask.config import BootstrapConfig, FitConfig, RunConfig
+    from xpcs_dask.jobs.job import check, opened, planned
     from xpcs_dask.planning import seconds
 
-    request = Request(
-        paths=tuple(paths),
+    job = RunConfig.make(
+        inputs=tuple(paths),
         model=model,
-        config=FitConfig.make(errors=errors, covariance=covariance, detail=detail),
+        fit=FitConfig.make(errors=errors, covariance=covariance, detail=detail),
         bootstrap=BootstrapConfig.make(resamples=bootstrap) if bootstrap else None,
         scheduler=scheduler,
         chunks=block_files(chunks),
         entry=entry,
         delay_unit=delay_unit,
         q_unit=q_unit,
-        memory=parse_bytes(memory) if memory else None,
+        memory=memory or None,
     )
-    check(request)
-    data = opened(request)
-    with connect(request.scheduler) as connection, executor(connection) as (_, workers):
-        results, found = planned(request, data, opened, connection, workers())
+    check(job)
+    with connect(job.scheduler) as connection, executor(connection) as (_, workers):
+        results, found = planned(job, opened(job), connection, workers())
         time = {"seconds": round(seconds(results, found.workers), 1)} if probe else {}
     described = asdict(found) | {"block_rows": list(found.block_rows)} | time
     typer.echo(report.as_json(described) if as_json else lines(described))

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xpcs_dask.jobs import Manifest
 
 Report = dict[str, Any]
 
 COUNTS = ("curves", "ok", "failed", "flagged", "status_counts", "rung_counts")
+
+
+def of_manifest(manifest: Manifest) -> Report:
+    """Return what is printed of a finished job."""
+    counts = manifest.counts.model_dump()
+    return {name: counts[name] for name in COUNTS} | {
+        "rejected": [{"file": item.file, "reason": item.reason} for item in manifest.rejected],
+        "seconds": manifest.seconds,
+        "curves_per_second": manifest.curves_per_second,
+        "output": manifest.output,
+        "manifest": manifest.manifest,
+        "version": manifest.version,
+    }
 
 
 def as_json(report: Report) -> str:

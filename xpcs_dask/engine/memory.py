@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-__all__ = ["Pressure", "give_back", "groups", "used_here", "used_of_workers"]
+__all__ = ["Pressure", "give_back", "groups", "peak_resident", "resident", "used_here", "used_of_workers"]
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +141,20 @@ def used_here(limit: int | None = None) -> float:
         Bytes that this process and its children may take (resident).
     """
     return max((used / most for used, most in _readings(limit)), default=0.0)
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def peak_resident() -> int:
+    """Most bytes of this process that have been in memory at once."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # The kernel brings the record up to date now and then only.
+    return max(peak if sys.platform == "darwin" else 1024 * peak, resident())
 
 
 def used_of_workers(workers: Iterable[Mapping[str, Any]]) -> float:

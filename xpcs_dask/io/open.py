@@ -129,7 +129,7 @@ def read_all(
     infos = [answer for answer in answers if isinstance(answer, FileInfo)]
     rejected += [answer for answer in answers if isinstance(answer, FileRejected)]
     if not infos:
-        raise NoUsableInputError(_nothing(sources, rejected))
+        raise NoUsableInputError(_nothing(sources, rejected), rejected)
     listed = json.dumps([{"file": error.path, "reason": error.reason} for error in rejected], ensure_ascii=False)
     noted = json.dumps([{"file": info.path, "note": note} for info in infos for note in info.notes], ensure_ascii=False)
     return infos, provenance(infos) | {"rejected": listed, "notes": noted}

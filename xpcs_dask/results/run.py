@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,13 @@ from uuid import uuid4
 
 import xarray as xr
 
+from xpcs_dask.engine.cache import counting
+from xpcs_dask.engine.events import worker_name
 from xpcs_dask.engine.ledger import Entry, Ledger
+from xpcs_dask.engine.memory import peak_resident, resident
 from xpcs_dask.engine.stream import Hands, stream
 from xpcs_dask.engine.stream_graph import Blocks, work_out
-from xpcs_dask.errors import OutputExistsError
+from xpcs_dask.errors import FileRejected, OutputExistsError
 from xpcs_dask.results.streamed import Place, begin_store, counts_of, lazy_arrays, places_of, regular
 
 __all__ = ["Run", "Unfinished"]
@@ -104,18 +107,18 @@ class Run:
     def __len__(self) -> int:
         return sum(len(blocks) for _, blocks in self.blocks)
 
-    def entries(self, hands: Hands, beat: Callable[[], None]) -> Iterator[Entry]:
-        """Entries of all blocks: those of the ledger, then the others as they are worked out.
-
-        An entry is believed if the files of its block have the size that they had.
-        """
+    def done(self) -> dict[int, Entry]:
+        """Entries of blocks that an earlier call has done; believed if their files have the right size."""
         done = self.ledger.entries(lambda block, entry: entry.get("bytes") == self._stored(block))
         if done:
             logger.info("%d of %d blocks are done already", len(done), len(self))
-        yield from done.values()
-        yield from stream(self._tasks(set(done)), do_block, hands, beat=beat)
+        return done
 
-    def _tasks(self, done: set[int]) -> Iterator[Task]:
+    def rest(self, done: Container[int], hands: Hands, beat: Callable[[], None]) -> Iterator[Entry]:
+        """Entries of all other blocks, as they are worked out; of those whose input is gone, only the reason."""
+        yield from stream(self._tasks(done), do_block, hands, beat=beat)
+
+    def _tasks(self, done: Container[int]) -> Iterator[Task]:
         first = 0
         for group, blocks in self.blocks:
             here = range(first, first + len(blocks))
@@ -145,15 +148,29 @@ class Task:
 
 
 def do_block(task: Task) -> Entry:
-    """Work a block out, write its chunks, then its entry in the ledger; returns the entry. Runs in tasks."""
-    begun = time.perf_counter()
-    values = work_out(task.work)
+    """Work a block out, write its chunks, then its entry in the ledger; returns the entry. Runs in tasks.
+
+    A block whose input cannot be read (any more) is not in the ledger; its entry says why.
+    """
+    begun, cpu = time.perf_counter(), time.thread_time()
+    try:
+        with counting() as cached:
+            values = work_out(task.work)
+    except FileRejected as error:
+        return {"rejected": {"file": error.path, "reason": error.reason}}
     entry: Entry = {"counts": counts_of({name: value for (name, *_), value in zip(task.targets, values, strict=True)})}
     for _, place, index in task.targets:
         place.write(index, values.pop(0))
     entry["bytes"] = sum(place.nbytes for _, place, _ in task.targets)
-    entry["seconds"] = round(time.perf_counter() - begun, 6)
+    entry["spent"] = {
+        "seconds": round(time.perf_counter() - begun, 6),
+        "cpu": round(time.thread_time() - cpu, 6),
+        "hits": cached.hits,
+        "misses": cached.misses,
+    }
+    entry |= {"worker": worker_name(), "memory": resident(), "peak": peak_resident()}
     task.ledger.add(task.number, entry)
+    logger.debug("block %d: %.3f s", task.number, entry["spent"]["seconds"])
     return entry
 
 

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from xpcs_dask.engine.events import State
+from xpcs_dask.showing import bars, notebook_text, sentence, shown
+
+FITTING = State(
+    stage="fitting", blocks=4, blocks_done=1, curves=50, curves_done=20, bytes=10**8, bytes_read=4 * 10**7,
+    curves_per_second=2500.0, seconds_left=12.4, failures={"no_data": 2}, memory=3 * 10**8,
+)  # fmt: skip
+
+
+def test_bars_are_drawn_on_stderr(capsys):
+    with bars() as draw:
+        draw(State(files=3, files_opened=1))
+        draw(State(files=3, files_opened=3))
+        draw(FITTING)
+        draw(State(stage="done", curves=50, curves_done=50))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "opening" in err
+    assert "3/3" in err
+    assert "50/50" in err
+
+
+def test_a_sentence_says_what_a_person_asks():
+    assert sentence(FITTING) == (
+        "fitting: 20 of 50 curves, 2,500 curves/s, 1 of 4 blocks, 40 of 100 MB, 2 no_data, 300 MB of memory, 12 s left"
+    )
+    assert sentence(State(files=3, files_opened=1)) == "opening: 1 of 3 files, 0 MB of memory"
+
+
+def test_a_notebook_has_one_line_that_changes(monkeypatch):
+    said = []
+
+    class Handle:
+        def update(self, data, raw):
+            said.append(data["text/plain"])
+
+    shell = SimpleNamespace(kernel=object())
+    display = SimpleNamespace(display=lambda data, raw, display_id: Handle())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell, display=display))
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    notebook_text()(FITTING)
+    with shown(True) as listeners:
+        for listener in listeners:
+            listener(State(stage="done"))
+    assert said == [sentence(FITTING), sentence(State(stage="done"))]
+
+
+@pytest.mark.parametrize(("asked", "tty", "number"), [(True, False, 1), (True, True, 2), (False, True, 1)])
+def test_nothing_is_drawn_where_nobody_looks(monkeypatch, asked, tty, number):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: tty, raising=False)
+    with shown(asked) as listeners:
+        assert len(listeners) == number
+
+
+def test_any_function_can_listen():
+    heard = []
+    with shown(heard.append) as listeners:
+        listeners[-1](FITTING)
+    assert heard == [FITTING]

@@ -1,0 +1,216 @@
+"""`run`: files opened, cut into blocks, fitted, written, and told about; or known to be done already."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from xpcs_dask.cluster import Connection, connect
+from xpcs_dask.cluster.executor import executor
+from xpcs_dask.config import RunConfig
+from xpcs_dask.engine.budget import available, of_workers, parse_bytes
+from xpcs_dask.engine.cache import Cache
+from xpcs_dask.engine.events import Listener, Monitor
+from xpcs_dask.engine.plan import Plan, make_plan
+from xpcs_dask.engine.stream import Hands
+from xpcs_dask.errors import NoUsableInputError, OutputExistsError
+from xpcs_dask.jobs.account import Account
+from xpcs_dask.jobs.config_file import make_config
+from xpcs_dask.jobs.identity import Files, Job, check_place, difference, files_of, finished, identity, record
+from xpcs_dask.jobs.manifest import Manifest, manifest_path
+from xpcs_dask.planning import lazy_results, sizes_of
+from xpcs_dask.results.run import Unfinished
+from xpcs_dask.results.streamed import by_group, move_store
+from xpcs_dask.showing import shown
+from xpcs_dask.streaming import pressure_on, stream_into
+
+__all__ = ["NothingFitted", "carry_out", "check", "opened", "planned", "run"]
+
+Results = xr.Dataset | xr.DataTree
+
+
+class NothingFitted(NoUsableInputError):
+    """No file or no curve was left to fit; `manifest` says what was rejected."""
+
+    def __init__(self, message: str, manifest: Manifest) -> None:
+        super().__init__(message)
+        self.args, self.manifest = (message, manifest), manifest
+
+
+def run(
+    config: RunConfig | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    *,
+    progress: bool | Listener = False,
+    **settings: Any,
+) -> Manifest:
+    """Fit files into a store: the whole job, which goes on where an earlier call of it was stopped.
+
+    Parameters
+    ----------
+    config : RunConfig, mapping or path, optional
+        Settings of the job, or a YAML or JSON file with them; ``**settings`` are put on top.
+    progress : bool or callable
+        True draws bars on a terminal and writes text in a notebook; or what takes an `engine.events.State`.
+
+    Returns
+    -------
+    Manifest
+        Also beside the output as ``OUTPUT.manifest.json``. Of the earlier call if everything is done already.
+
+    Raises
+    ------
+    ConfigError
+        For settings that make no sense, before anything is opened.
+    NoUsableInputError
+        If no file or no curve is left to fit.
+    OutputExistsError
+        If the output, or unfinished work, has other settings or inputs, and ``overwrite`` is False.
+    StoreLockedError, MemoryBudgetError, SchedulerError
+        As `stream` and `plan`.
+
+    Examples
+    --------
+    >>> run(inputs="results/*.hdf", output="fits.zarr", fit={"errors": "quoted"})  # doctest: +SKIP
+    """
+    with shown(progress) as listeners:
+        return carry_out(make_config(config, **settings), listeners)[0]
+
+
+def carry_out(config: RunConfig, listeners: Sequence[Listener] = ()) -> tuple[Manifest, bool]:
+    """Do what `run` does; returns also whether anything had to be done."""
+    check(config)
+    account, monitor = Account(config), Monitor(listeners)
+    try:
+        data = opened(config, monitor.opening)
+    except NoUsableInputError as error:
+        refused = [{"file": bad.path, "reason": bad.reason} for bad in error.rejected]
+        raise NothingFitted(str(error), account.nothing(files_of(config, (), refused))) from error
+    groups = [group for group in by_group(data).values() if "content_hash" in group.variables]
+    files, output = files_of(config, groups, json.loads(data.attrs["rejected"])), Path(config.output)
+    job = identity(config, files, account.results_schema, account.fingerprint)
+    if not config.overwrite:
+        if (known := finished(output, job)) is not None:
+            known.write(manifest_path(output))
+            return known, False
+        _check_unfinished(output, job)
+    try:
+        manifest = _fitted(config, data, files, job, account, monitor)
+    except NoUsableInputError as error:
+        raise NothingFitted(str(error), account.nothing(files)) from error
+    manifest.write(manifest_path(output))
+    return manifest, True
+
+
+def check(config: RunConfig) -> None:
+    """Find what cannot work before a file is opened: parameters, scheduler, units, memory, the place of the output."""
+    from xpcs_dask.cluster.connect import parse
+    from xpcs_dask.fitting.models import resolve
+    from xpcs_dask.io.open import check_arguments
+    from xpcs_dask.io.reader import Told
+    from xpcs_dask.io.schema import SCALARS
+
+    if config.cached:
+        Cache.of_environment()  # refuses a folder that others can write
+    if isinstance(config.memory, str):
+        parse_bytes(config.memory)
+    resolve(config.model).box(None, config.fit.bounds, config.fit.fixed)
+    parse(config.scheduler)
+    check_arguments(include=config.include, told=Told(**config.told), included=SCALARS)
+    check_place(Path(config.output), config.overwrite)
+
+
+def opened(config: RunConfig, progress: Callable[[int, int], None] | None = None) -> Results:
+    """All files that can be used, one group for each q-map and delay grid."""
+    from xpcs_dask.io.open import open_g2
+
+    return open_g2(
+        config.inputs,
+        chunks=config.chunks,
+        include=config.include,
+        on_error="skip",
+        on_mismatch="split",
+        progress=progress,
+        **config.told,
+    )
+
+
+def planned(
+    config: RunConfig, data: Results, connection: Connection, workers: int
+) -> tuple[dict[str, xr.Dataset], Plan]:
+    """Lazy results by group, in the blocks that memory allows, and the plan of it; blocks that were asked for stay."""
+    budget = _budget(config, connection)
+    together = Path(config.output).suffix == ".nc"
+    results = lazy_results(data, config.model, config.fit, config.bootstrap, cache=config.cached)
+    sizes = list(sizes_of(data, results, config.fit, config.bootstrap).values())
+    there, fixed = [max(found["status"].data.chunks[0]) for found in results.values()], config.chunks != "auto"
+    plan = make_plan(sizes, workers, budget, together=together, rows=there if fixed else None)
+    if list(plan.block_rows) == there:
+        return results, plan
+    # What the files tell is kept from the first time they were opened.
+    again = config.model_copy(update={"chunks": min(plan.block_rows)})
+    return planned(again, opened(again), connection, workers)
+
+
+def _fitted(config: RunConfig, data: Results, files: Files, job: Job, account: Account, monitor: Monitor) -> Manifest:
+    """Fit block by block where `config` says."""
+    output, made = Path(config.output), list[Manifest]()
+    cache = Cache.of_environment() if config.cached else None
+    relieve = [cache.relieve] if cache else []
+    with connect(config.scheduler) as connection, executor(connection) as (pool, workers):
+        results, plan = planned(config, data, connection, workers())
+
+        def attributes() -> dict[str, str]:
+            made.append(account.manifest(files, plan, monitor, remote=connection.kind == "address"))
+            return record(made[0])
+
+        try:
+            stream_into(
+                _tree(results),
+                output,
+                job,
+                Hands(pool, pressure_on(connection.client, relieve).limited(workers)),
+                overwrite=config.overwrite,
+                monitor=monitor,
+                nbytes=plan.input_bytes,
+                attrs=attributes,
+                place=move_store if output.suffix == ".zarr" else _as_netcdf,
+            )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"what is finished is kept in {Unfinished(output).folder}") from None
+    monitor.end()
+    return made[0]
+
+
+def _as_netcdf(store: Path, path: Path) -> None:
+    from xpcs_dask.results import open_results, save
+
+    save(open_results(store), path, overwrite=True)
+
+
+def _check_unfinished(output: Path, job: Job) -> None:
+    """Refuse to go on with unfinished work of other settings or inputs."""
+    unfinished = Unfinished(output)
+    head = unfinished.head() if unfinished.folder.exists() else None
+    if head is not None and (differs := difference(head["job"], job)):
+        raise OutputExistsError(str(unfinished.folder), f"{differs}; it is not finished")
+
+
+def _budget(config: RunConfig, connection: Connection) -> int:
+    """Bytes that all tasks together may take."""
+    if config.memory is not None:
+        return parse_bytes(config.memory) if isinstance(config.memory, str) else config.memory
+    if connection.client is not None:
+        found = of_workers(connection.client.scheduler_info(n_workers=-1)["workers"].values())
+        if found is not None:
+            return found
+    return available()
+
+
+def _tree(results: dict[str, xr.Dataset]) -> Results:
+    """One Dataset as it is, several groups as a tree."""
+    return results["/"] if list(results) == ["/"] else xr.DataTree.from_dict(results)
