@@ -161,3 +161,40 @@ def test_input_that_changes_after_opening_stops_the_run(tmp_path):
     Path(files[2]).write_bytes(whole)
     stream(results, tmp_path / "fits.zarr")
     xr.testing.assert_equal(xd.open_results(tmp_path / "fits.zarr")["value"].compute(), results["value"].compute())
+
+
+def greedy_block(g2, nbytes):
+    """Take some memory for a while."""
+    held = np.ones(nbytes, np.uint8)
+    time.sleep(0.3)
+    return g2 + np.float32(0) * held[0]
+
+
+def resident_after_a_fit():
+    from xpcs_dask.engine.memory import resident
+
+    xd.fit(stack(1, 4)).compute(scheduler="sync")
+    return resident()
+
+
+def test_workers_with_little_memory_get_fewer_blocks_and_live(tmp_path, caplog):
+    from distributed import Client, LocalCluster
+
+    limit, data = 10**9, stack(12, 4).drop_vars("truth")
+    data.attrs["rejected"] = "[]"
+    xd.pack(data.chunk(file=1), tmp_path / "stack.zarr")
+    opened = xd.open_g2(tmp_path / "stack.zarr", chunks=1)
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=4, memory_limit=limit, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        (worker, before), *_ = client.run(resident_after_a_fit).items()
+        pid = client.run(os.getpid)
+        each = int(0.88 * limit - before) // 4  # four at once are above the threshold, but not yet killed
+        greedy = opened["g2"].data.map_blocks(greedy_block, each, dtype="f4", meta=np.empty((0, 0, 0), "f4"))
+        results = xd.fit(opened.assign(g2=(opened["g2"].dims, greedy)))
+        stream(results, tmp_path / "fits.zarr", client=client)
+        assert client.run(os.getpid) == pid, f"{worker} was killed"
+    assert "blocks at once instead of" in caplog.text
+    known = xd.fit(opened)["value"].compute(scheduler="threads")
+    np.testing.assert_array_equal(xd.open_results(tmp_path / "fits.zarr")["value"], known)

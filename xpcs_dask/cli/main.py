@@ -18,6 +18,7 @@ from xpcs_dask.cli.fit import fit
 from xpcs_dask.cli.info import info
 from xpcs_dask.cli.pack import pack
 from xpcs_dask.cli.plan import plan
+from xpcs_dask.cli.regroup import regroup
 from xpcs_dask.cli.run import run
 from xpcs_dask.cli.schema import schema
 from xpcs_dask.cli.simulate import simulate
@@ -36,6 +37,7 @@ app.command()(run)
 app.command()(schema)
 app.command()(average)
 app.command()(pack)
+app.command()(regroup)
 app.command()(export)
 app.command()(dispersion)
 app.command()(compare)
@@ -66,7 +68,10 @@ def program(
     level = logging.getLevelNamesMapping().get(log.upper())
     if level is None:
         raise typer.BadParameter(f"'{log}' is none of debug, info, warning, error", param_hint="--log")
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    # Others set levels of their own when they are imported.
+    handler.addFilter(lambda said: said.levelno >= (level if said.name.startswith("xpcs_dask") else logging.WARNING))
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=[handler])
     logging.getLogger("xpcs_dask").setLevel(level)
 
 
