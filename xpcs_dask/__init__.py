@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from xpcs_dask.physics.average import average, rejections
     from xpcs_dask.physics.dispersion import dispersion
     from xpcs_dask.physics.joint import joint
+    from xpcs_dask.physics.qmaps import open_qmap, qmap
     from xpcs_dask.physics.regroup import regroup
+    from xpcs_dask.physics.regroup_store import write_regrouped
     from xpcs_dask.planning import plan
     from xpcs_dask.results import open_results, save
     from xpcs_dask.streaming import stream
@@ -60,9 +62,11 @@ __all__ = [
     "joint",
     "open_arrays",
     "open_g2",
+    "open_qmap",
     "open_results",
     "pack",
     "plan",
+    "qmap",
     "quality",
     "regroup",
     "rejections",
@@ -70,6 +74,7 @@ __all__ = [
     "save",
     "simulate",
     "stream",
+    "write_regrouped",
 ]
 
 _HOME = {
@@ -96,15 +101,18 @@ _HOME = {
     "joint": "xpcs_dask.physics.joint",
     "open_arrays": "xpcs_dask.io.extras",
     "open_g2": "xpcs_dask.io.open",
+    "open_qmap": "xpcs_dask.physics.qmaps",
     "open_results": "xpcs_dask.results",
     "pack": "xpcs_dask.io.pack",
     "plan": "xpcs_dask.planning",
+    "qmap": "xpcs_dask.physics.qmaps",
     "quality": "xpcs_dask.api",
     "regroup": "xpcs_dask.physics.regroup",
     "rejections": "xpcs_dask.physics.average",
     "run": "xpcs_dask.jobs",
     "save": "xpcs_dask.results",
     "stream": "xpcs_dask.streaming",
+    "write_regrouped": "xpcs_dask.physics.regroup_store",
 }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xpcs_dask.physics.clusters import bin_pixels, cluster_g2, pooled, standard_error
+from xpcs_dask.physics.clusters import all_bins, bin_pixels, cluster_g2, pooled, standard_error
 from xpcs_dask.simulate.correlator import bin_g2, correlate
 from xpcs_dask.simulate.frames import photon_counts
 from xpcs_dask.simulate.multitau import schedule
@@ -154,3 +154,26 @@ def test_the_error_of_linear_values_is_the_scatter_between_runs(repeats, by, seg
     assert 0.93 < ratio.mean() < 1.07
     assert ratio.min() > 0.8
     assert ratio.max() < 1.2
+
+
+@pytest.mark.parametrize("kind", ["linear", "ratio"])
+@pytest.mark.parametrize("by", ["pixel", "segment", "static"])
+@pytest.mark.parametrize("piece", [1, 5, 20])
+def test_the_bits_do_not_depend_on_the_pieces(monkeypatch, by, kind, piece):
+    bin_ = bin_pixels(DYNAMIC, STATIC, 1, by, 3)
+    sums = sums_of(bin_.pixel.size).astype(np.float32)
+    whole = cluster_g2(sums, bin_, by, kind)
+    np.testing.assert_allclose(whole[0], cluster_g2(sums.astype(np.float64), bin_, by, kind)[0], rtol=1e-14)
+    monkeypatch.setattr("xpcs_dask.physics.clusters.PIECE", piece)
+    for found, expected in zip(cluster_g2(sums, bin_, by, kind), whole, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_many_bins_are_found_in_one_go():
+    both = all_bins(DYNAMIC, STATIC, [2, 1], "segment", 3)
+    for label, bin_ in zip((2, 1), both, strict=True):
+        alone = bin_pixels(DYNAMIC, STATIC, label, "segment", 3)
+        assert (DYNAMIC.ravel()[bin_.pixel] == label).all()
+        assert bin_.pixel.size == (label == DYNAMIC).sum()
+        for name in ("pixel", "static", "cluster"):
+            np.testing.assert_array_equal(getattr(bin_, name), getattr(alone, name))

@@ -11,6 +11,7 @@ import xarray as xr
 import xpcs_dask as xd
 from tests.aps_file import DELAYS, write
 from tests.conftest import carried
+from xpcs_dask.engine.plan import MemoryBudgetError
 from xpcs_dask.errors import ConfigError, FileRejected
 from xpcs_dask.physics.regroup import regroup
 
@@ -67,7 +68,7 @@ def test_a_cluster_is_the_pixel_of_the_map(opened):
 
 def test_parts_of_the_sums_give_the_same(opened, monkeypatch):
     whole = regroup(opened, "segment")
-    monkeypatch.setattr("xpcs_dask.physics.regroup.BLOCK_BYTES", 1)
+    monkeypatch.setattr("xpcs_dask.physics.pixel_sums.GATHERED", 1)
     assert regroup(opened, "segment").identical(whole)
 
 
@@ -136,13 +137,14 @@ def test_sums_that_do_not_fit_the_maps_are_refused(tmp_path):
         regroup(path)
 
 
-def test_what_does_not_fit_into_memory_is_refused_before_it_starts(opened, monkeypatch):
-    class Little:
-        available = 1000
-
-    monkeypatch.setattr("xpcs_dask.physics.regroup.psutil.virtual_memory", Little)
-    with pytest.raises(ConfigError, match=r"352 clusters in each of 4 bins need .*by='segment'"):
-        regroup(opened)
+def test_what_does_not_fit_into_memory_is_refused_before_it_starts(opened):
+    need = 4 * (352 + 2) * 4 * opened.sizes["delay"]
+    message = rf"352 clusters in each of 4 bins needs {need:,} bytes.*only {need - 1:,} .*by='segment'.*write_regrouped"
+    with pytest.raises(MemoryBudgetError, match=message):
+        regroup(opened, memory=need - 1)
+    assert regroup(opened, memory=need).g2.shape == opened.g2.shape
+    with pytest.raises(MemoryBudgetError):
+        regroup(opened, memory="1 kB")
 
 
 def test_delays_that_were_cut_off_are_not_guessed(opened):

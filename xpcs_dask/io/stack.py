@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,19 @@ from xpcs_dask.io.stack_mark import MARK, Data, groups_by_path, inputs_of, is_st
 from xpcs_dask.results.atomic import whole
 from xpcs_dask.results.label import plain_text
 
-__all__ = ["check_place", "inputs_of", "is_stack", "open_stack", "packed_from", "stack_of", "write_stack"]
+__all__ = [
+    "check_place",
+    "encoding_of",
+    "inputs_of",
+    "is_stack",
+    "marked",
+    "open_stack",
+    "packed_from",
+    "packing",
+    "stack_of",
+    "storable",
+    "write_stack",
+]
 
 VERSION = 1
 LARGE = 2**20
@@ -60,12 +72,18 @@ def write_stack(data: Data, path: str | os.PathLike[str], *, overwrite: bool = F
     groups = groups_by_path(data)
     if not any("g2" in group.data_vars for group in groups.values()):
         raise NoUsableInputError("there is nothing to pack: the data have no variable g2")
-    tree = xr.DataTree.from_dict({name: _storable(group) for name, group in groups.items()})
-    tree.attrs[MARK] = json.dumps({"version": VERSION, "inputs": inputs_of(data)})
-    encoding = {node.path: _encoding(node.to_dataset(inherit=False)) for node in tree.subtree}
+    tree = marked({name: storable(group) for name, group in groups.items()}, data)
+    encoding = {node.path: encoding_of(node.to_dataset(inherit=False)) for node in tree.subtree}
     with whole(path) as unfinished:
         tree.to_zarr(unfinished, zarr_format=3, consolidated=False, encoding=encoding)
     return path
+
+
+def marked(groups: Mapping[str, xr.Dataset], data: Data) -> xr.DataTree:
+    """Tree of groups that says in its root what it was packed from."""
+    tree = xr.DataTree.from_dict(dict(groups))
+    tree.attrs[MARK] = json.dumps({"version": VERSION, "inputs": inputs_of(data)})
+    return tree
 
 
 def check_place(path: str | os.PathLike[str], overwrite: bool) -> Path:
@@ -147,6 +165,7 @@ def _read_groups(path: Path, chunks: Chunks) -> dict[str, xr.Dataset]:
 
 def _as_packed(data: xr.Dataset, path: Path, group: str, chunks: Chunks) -> xr.Dataset:
     """Put lazy arrays for variables of curves, values in memory for small coordinates, attributes as they were."""
+    blocks = dict(zip(data["g2"].dims, data["g2"].encoding["chunks"], strict=True)) if "g2" in data else {}
     small = [name for name in data.coords if chunks is None or not _is_large(data[name])]
     data = data.assign_coords({name: _text(data[name].load()) for name in small})
     for name in [name for name in data.variables if name not in small]:
@@ -155,7 +174,7 @@ def _as_packed(data: xr.Dataset, path: Path, group: str, chunks: Chunks) -> xr.D
             data[name] = variable.load()
         else:
             inside = f"{group.strip('/')}/{name}".lstrip("/")
-            data[name] = variable.copy(data=lazy(path, inside, variable, chunks))
+            data[name] = variable.copy(data=lazy(path, inside, variable, chunks, blocks))
     attrs = {name: value for name, value in data.attrs.items() if name != MARK}
     if attrs.get("conventions", CONVENTIONS) != CONVENTIONS:
         raise FileRejected(str(path), f"keeps curves as {attrs['conventions']}, this release knows {CONVENTIONS}")
@@ -164,7 +183,7 @@ def _as_packed(data: xr.Dataset, path: Path, group: str, chunks: Chunks) -> xr.D
     return data.drop_encoding()[sorted(data.data_vars, key=str)]
 
 
-def _storable(data: xr.Dataset) -> xr.Dataset:
+def storable(data: xr.Dataset) -> xr.Dataset:
     """Make it fit for Zarr: text as objects, blocks of whole curves that fill chunks."""
     data, blocks = data.drop_encoding(), _block(data)
     for name, variable in data.variables.items():
@@ -188,21 +207,26 @@ def _block(data: xr.Dataset) -> dict[Any, int]:
     return {leading: min(length, max(1, BLOCK_BYTES * length // (8 * g2.size)))}
 
 
-def _encoding(data: xr.Dataset) -> dict[Any, dict[str, Any]]:
+def encoding_of(data: xr.Dataset) -> dict[Any, dict[str, Any]]:
     """How each variable is stored: no fill values, since NaN is a value here, and curves packed."""
-    from zarr.codecs import BloscCodec
-
     blocks, encoding = _block(data), dict[Any, dict[str, Any]]()
     for name, variable in data.variables.items():
         kind = variable.dtype.kind
         encoding[name] = dict(TIMES) if kind == "M" else {"_FillValue": None} if kind in "fiu" else {}
         if kind in "biufM" and variable.ndim:
-            encoding[name]["compressors"] = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle")
+            encoding[name]["compressors"] = packing()
             cut = name in data.data_vars or _is_large(variable)
             encoding[name]["chunks"] = tuple(
                 blocks.get(dim, size) if cut else max(size, 1) for dim, size in variable.sizes.items()
             )
     return encoding
+
+
+def packing() -> Any:
+    """How curves are packed: without loss, and faster to unpack than to read."""
+    from zarr.codecs import BloscCodec
+
+    return BloscCodec(cname="lz4", clevel=5, shuffle="shuffle")
 
 
 def _is_large(coordinate: xr.DataArray | xr.Variable) -> bool:

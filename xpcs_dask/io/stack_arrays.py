@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,17 +13,26 @@ import xarray as xr
 
 from xpcs_dask.errors import FileRejected
 
+LET_GO = 0.001
+"""Seconds in which threads of Zarr forget what they unpacked; without a pause they do so at some time of the fit."""
 
-def lazy(path: Path, name: str, variable: xr.DataArray, chunks: int | str) -> Any:
-    """Dask array of the array `name`; blocks as stored ("auto") or of so many entries of the first dimension."""
+
+def lazy(path: Path, name: str, variable: xr.DataArray, chunks: int | str, blocks: Mapping[Any, int]) -> Any:
+    """Dask array of the array `name`; `blocks` as those of g2 are stored ("auto"), or so many entries of the first one.
+
+    Clusters may be stored in more pieces than g2 is: whatever g2 has no pieces along is one block.
+    """
     import dask.array as da
     from dask.base import tokenize
 
     stored = variable.encoding["chunks"]
-    sizes = stored if chunks == "auto" else (chunks, *variable.shape[1:])
+    if blocks:
+        stored = tuple(blocks.get(dim, size) for dim, size in variable.sizes.items())
+    sizes = stored if chunks == "auto" else (chunks, *stored[1:])
     source = StoredStack(str(path.absolute()), name, _state_of(path), variable.shape, variable.dtype)
     token = tokenize(source.path, name, source.state, sizes)
-    return da.from_array(source, chunks=sizes, name=f"xpcs-stack-{token}", asarray=False, inline_array=True)
+    name = f"xpcs-stack-of-{stored[0]}-{token}"  # a plan must know how much is read in one piece
+    return da.from_array(source, chunks=sizes, name=name, asarray=False, inline_array=True)
 
 
 class StoredStack:
@@ -34,7 +45,9 @@ class StoredStack:
     def __getitem__(self, key: Any) -> Any:
         if _state_of(Path(self.path)) != self.state:
             raise FileRejected(self.path, "has been replaced since the stack was opened; open it again")
-        return _opened(self.path, self.name, self.state)[key]
+        found = _opened(self.path, self.name, self.state)[key]
+        time.sleep(LET_GO)
+        return found
 
 
 @lru_cache(maxsize=64)

@@ -8,16 +8,22 @@ mean of d over s is :math:`-g_s` (influence function: Davison and Hinkley, Boots
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
-Integers: TypeAlias = NDArray[np.int64]
+Sums: TypeAlias = NDArray[np.floating]
+Integers: TypeAlias = NDArray[np.int32]
 By: TypeAlias = Literal["pixel", "segment", "static"]
 Kind: TypeAlias = Literal["linear", "ratio"]
+
+PIECE = 2**16
+"""Values that are worked on at a time in double precision; the bits do not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class BinPixels:
     """(pixel,) which cluster each belongs to."""
     clusters: int
 
-    @property
+    @cached_property
     def in_static(self) -> Floats:
         """(S,) pixels of each static bin."""
         return np.bincount(self.static).astype(np.float64)
@@ -46,10 +52,24 @@ def bin_pixels(
     ``"pixel"`` makes each pixel one, ``"static"`` each static bin, ``"segment"`` cuts every static bin into `segments`
     parts of neighbouring pixels, the k-th parts being cluster k: each cluster is a small copy of the bin.
     """
-    inside = np.flatnonzero(dynamic.ravel() == label)
-    order = np.argsort(static.ravel()[inside], kind="stable")
-    pixel = inside[order].astype(np.int64)
-    names, parent = np.unique(static.ravel()[pixel], return_inverse=True)
+    (found,) = all_bins(dynamic, static, [label], by, segments)
+    return found
+
+
+def all_bins(
+    dynamic: NDArray[np.integer], static: NDArray[np.integer], labels: Sequence[int], by: By, segments: int
+) -> list[BinPixels]:
+    """`bin_pixels` of several labels, for little more than the price of one."""
+    flat, parent = dynamic.ravel(), static.ravel()
+    inside = np.flatnonzero(np.isin(flat, np.asarray(labels)))
+    order = inside[np.lexsort((parent[inside], flat[inside]))].astype(np.int32)
+    ends = [np.searchsorted(flat[order], label, side) for label in labels for side in ("left", "right")]
+    pairs = zip(ends[::2], ends[1::2], strict=True)
+    return [_clusters(order[a:b], parent[order[a:b]], by, segments) for a, b in pairs]
+
+
+def _clusters(pixel: Integers, static: NDArray[np.integer], by: By, segments: int) -> BinPixels:
+    names, parent = np.unique(static, return_inverse=True)
     if by == "pixel":
         cluster, clusters = np.arange(pixel.size), pixel.size
     elif by == "static":
@@ -59,15 +79,15 @@ def bin_pixels(
         sizes = np.bincount(parent, minlength=names.size)
         rank = np.arange(pixel.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         cluster = rank * clusters // np.repeat(sizes, sizes)
-    return BinPixels(pixel, parent.astype(np.int64), cluster.astype(np.int64), clusters)
+    return BinPixels(pixel, parent.astype(np.int32), cluster.astype(np.int32), clusters)
 
 
-def pooled(sums: Floats, bin_: BinPixels) -> tuple[Floats, Floats, Floats]:
+def pooled(sums: Sums, bin_: BinPixels) -> tuple[Floats, Floats, Floats]:
     """g2 of the bin, and g2 and means of its static bins.
 
     Parameters
     ----------
-    sums : (3, delay, pixel) float64
+    sums : (3, delay, pixel) float32 or float64
         Mean products, past and future intensity of each pixel of the bin.
 
     Returns
@@ -82,8 +102,8 @@ def pooled(sums: Floats, bin_: BinPixels) -> tuple[Floats, Floats, Floats]:
     return of_static.mean(axis=-1), of_static, means
 
 
-def cluster_g2(sums: Floats, bin_: BinPixels, by: By, kind: Kind) -> tuple[Floats, Floats]:
-    """g2 of the bin (delay,) and of its clusters (delay, cluster).
+def cluster_g2(sums: Sums, bin_: BinPixels, by: By, kind: Kind) -> tuple[Floats, Floats]:
+    """g2 of the bin (delay,) and of its clusters (delay, cluster), from `sums` as `pooled` takes them.
 
     Values of kind ``"linear"`` have the mean g2 exactly, and their variance over their number is that of g2.
     """
@@ -91,11 +111,21 @@ def cluster_g2(sums: Floats, bin_: BinPixels, by: By, kind: Kind) -> tuple[Float
     if by == "static":
         return g2, of_static
     if kind == "linear":
-        return g2, g2[:, None] + _influence(sums, bin_, of_static, means, by)
+        moved = _influence(sums, bin_, of_static, means, by)
+        moved += g2[:, None]
+        return g2, moved
     if by == "pixel":
-        return g2, _ratio(sums, np.nan)
+        single = np.empty(sums.shape[1:])
+        for at in _pieces(sums):
+            single[:, at] = _ratio(sums[..., at].astype(np.float64), np.nan)
+        return g2, single
+    return g2, _segment_ratios(sums, bin_)
+
+
+def _segment_ratios(sums: Sums, bin_: BinPixels) -> Floats:
+    """(delay, cluster): each segment pooled like a bin of its own, over the static bins in which it saw light."""
     statics = bin_.in_static.size
-    both = bin_.cluster * statics + bin_.static
+    both = bin_.cluster.astype(np.int64) * statics + bin_.static
     number = np.bincount(both, minlength=bin_.clusters * statics).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         parts = _sum_by(sums, both, number.size) / number
@@ -104,10 +134,10 @@ def cluster_g2(sums: Floats, bin_: BinPixels, by: By, kind: Kind) -> tuple[Float
     ratio[np.isnan(parts[0])] = np.nan
     held = np.isfinite(ratio)
     total, count = np.where(held, ratio, 0.0).sum(axis=-1), held.sum(axis=-1)
-    return g2, np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
-def _influence(sums: Floats, bin_: BinPixels, of_static: Floats, means: Floats, by: By) -> Floats:
+def _influence(sums: Sums, bin_: BinPixels, of_static: Floats, means: Floats, by: By) -> Floats:
     """(delay, cluster) what each cluster adds to g2, times the number of clusters; its mean is 0.
 
     Single pixels are scaled up by the degrees of freedom that their static bins take, so that the plain formula for
@@ -115,16 +145,21 @@ def _influence(sums: Floats, bin_: BinPixels, of_static: Floats, means: Floats, 
     """
     size = bin_.in_static
     safe = np.where(means > 0, means, np.inf)  # a dark static bin moves nothing
-    g, products, past, future = (a[..., bin_.static] for a in (of_static, safe[1] * safe[2], safe[1], safe[2]))
-    moved = sums[0] / products - g * (sums[1] / past + sums[2] / future) + g
     scale = bin_.pixel.size / (size.size * size)
     if by == "pixel" and bin_.pixel.size > 1:
         scale = scale * np.sqrt(np.where(size > 1, size / np.maximum(size - 1, 1), 1.0))
         scale = scale * np.sqrt((bin_.pixel.size - 1) / bin_.pixel.size)
-    moved = moved * scale[bin_.static]
-    if by == "pixel":
-        return moved
-    return _sum_by(moved, bin_.cluster, bin_.clusters) * (bin_.clusters / bin_.pixel.size)
+    out = np.zeros((sums.shape[1], bin_.clusters))
+    for at in _pieces(sums):
+        inside, part = bin_.static[at], sums[..., at].astype(np.float64)
+        g, products, past, future = (a[:, inside] for a in (of_static, safe[1] * safe[2], safe[1], safe[2]))
+        moved = part[0] / products - g * (part[1] / past + part[2] / future) + g
+        moved *= scale[inside]
+        if by == "pixel":
+            out[:, at] = moved
+        else:
+            _add_by(out, moved, bin_.cluster[at])
+    return out if by == "pixel" else out * (bin_.clusters / bin_.pixel.size)
 
 
 def standard_error(clusters: Floats) -> Floats:
@@ -132,8 +167,10 @@ def standard_error(clusters: Floats) -> Floats:
     held = np.isfinite(clusters)
     number = held.sum(axis=-1)
     safe = np.maximum(number, 1)
-    mean = np.where(held, clusters, 0.0).sum(axis=-1) / safe
-    square = np.where(held, clusters - mean[..., None], 0.0) ** 2
+    square = np.where(held, clusters, 0.0)
+    square -= (square.sum(axis=-1) / safe)[..., None]
+    square[~held] = 0.0
+    square *= square
     return np.where(number > 1, np.sqrt(square.sum(axis=-1) / (safe * np.maximum(number - 1, 1))), np.nan)
 
 
@@ -143,8 +180,24 @@ def _ratio(sums: Floats, dark: float) -> Floats:
     return np.divide(sums[0], expected, out=np.full(expected.shape, dark), where=expected > 0)
 
 
-def _sum_by(values: Floats, group: Integers, groups: int) -> Floats:
+def _sum_by(values: Sums, group: NDArray[np.integer], groups: int) -> Floats:
     """Add over the last axis what belongs to each group, in order of the values."""
-    flat = values.reshape(-1, values.shape[-1])
-    out: Floats = np.stack([np.bincount(group, row, groups).astype(np.float64) for row in flat])
-    return out.reshape(*values.shape[:-1], groups)
+    out = np.zeros((*values.shape[:-1], groups))
+    flat, rows = values.reshape(-1, values.shape[-1]), out.reshape(-1, groups)
+    for at in _pieces(flat):
+        _add_by(rows, flat[:, at], group[at])
+    return out
+
+
+def _add_by(out: Floats, values: Sums, group: NDArray[np.integer]) -> None:
+    """Go on adding ``values (row, value)`` to ``out (row, group)``: the bits are those of all values in one go."""
+    index = np.concatenate([np.arange(out.shape[1]), group])
+    for total, row in zip(out, values, strict=True):
+        total[:] = np.bincount(index, np.concatenate([total, row]))
+
+
+def _pieces(values: Sums) -> Iterator[slice]:
+    """Cut the last axis so that a piece of all rows has about `PIECE` values."""
+    length = values.shape[-1]
+    width = max(1, PIECE * length // max(values.size, 1))
+    return (slice(first, first + width) for first in range(0, length, width))

@@ -1,29 +1,40 @@
-"""g2 once more from the correlation sums of every pixel, with the g2 of pixels or q-segments beside it."""
+"""g2 once more from the correlation sums of every pixel, in any bins, with the g2 of pixels or q-segments beside it."""
 
 from __future__ import annotations
 
-from typing import Any, get_args
+import json
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import dask.array as da
 import numpy as np
-import psutil
 import xarray as xr
 from dask.base import tokenize
 from numpy.typing import NDArray
 
+from xpcs_dask.engine.budget import available, parse_bytes
+from xpcs_dask.engine.plan import MemoryBudgetError
 from xpcs_dask.errors import ConfigError, FileRejected
-from xpcs_dask.io.formats import identify
-from xpcs_dask.io.lazy import BLOCK_BYTES
-from xpcs_dask.io.open import open_g2
-from xpcs_dask.io.places import Place, places
 from xpcs_dask.io.sources import Source
-from xpcs_dask.physics.clusters import BinPixels, By, Kind, bin_pixels, cluster_g2, standard_error
+from xpcs_dask.physics.clusters import By, Kind
 from xpcs_dask.physics.combined import with_coords
+from xpcs_dask.physics.pixel_sums import Finder, PixelSums, block
+from xpcs_dask.physics.qmaps import Given, as_qmap
+from xpcs_dask.physics.rebinned import opened, rebinned
+from xpcs_dask.physics.regions import regions_of
 
-NEEDED = ("unnormalized_G2", "dynamic_map", "static_map")
+__all__ = ["By", "Kind", "regroup"]
 
 
-def regroup(source: Source | xr.Dataset, by: By = "pixel", *, segments: int = 16, kind: Kind = "linear") -> xr.Dataset:
+def regroup(
+    source: Source | xr.Dataset,
+    by: By = "pixel",
+    *,
+    segments: int = 16,
+    kind: Kind = "linear",
+    qmap: Given | None = None,
+    memory: int | str | None = None,
+) -> xr.Dataset:
     r"""g2 and the g2 of clusters of pixels from the sums that a producer stored for every pixel.
 
     Parameters
@@ -38,6 +49,12 @@ def regroup(source: Source | xr.Dataset, by: By = "pixel", *, segments: int = 16
     kind : "linear" or "ratio"
         "linear": values whose mean is g2 exactly, and whose variance over their number is that of g2 to first order.
         "ratio": each cluster's own G2 / (IP IF), NaN for dark ones; in dim pixels their mean is biased.
+    qmap : path, Dataset or sequence, optional
+        Other bins than those of the files, for the same detector: a q-map file of the producer, a result that carries
+        one, a Dataset of `xpcs_dask.qmap`, or ``(labels, q)`` or ``(labels, q, phi)`` as that takes them. Pixels that
+        a file masks have no sums and are left out.
+    memory : int or str, optional
+        What the block of one file may take, such as ``"1GiB"``; default: 80 % of what is free.
 
     Returns
     -------
@@ -45,14 +62,20 @@ def regroup(source: Source | xr.Dataset, by: By = "pixel", *, segments: int = 16
         That of `open_g2`, with ``g2`` pooled from the pixels (it equals the producer's to single precision), ``g2_err``
         its standard error from the scatter of the clusters, and ``g2_cluster (file, qbin, cluster, delay)`` float32,
         NaN where a bin has fewer clusters; coordinate ``n_clusters (qbin)``, or ``(file, qbin)`` if files differ. Lazy,
-        one task a file, unless `source` is an eager Dataset; a task reads the sums a few delays at a time.
+        one task a file, unless `source` is an eager Dataset; a task reads the sums a few delays at a time, each chunk
+        once, and takes beside its block some 80 bytes for each pixel of the detector, whatever the number of delays.
+
+        With `qmap` all that belongs to bins is new: ``qbin``, ``q``, ``phi``, ``n_pixels``, ``curve_id``, and ``rate``
+        from the mean intensity of each pixel. What was there along ``qbin``, and maps, are dropped.
 
     Raises
     ------
     FileRejected
-        For a file without the sums or the maps.
+        For a file without the sums or the maps, with another detector than that of `qmap`, or with an empty bin.
     ConfigError
-        For a value that means nothing, or clusters that do not fit the memory of this machine.
+        For a value that means nothing.
+    MemoryBudgetError
+        For clusters of one file that do not fit into `memory`; `write_regrouped` needs no such room.
 
     Notes
     -----
@@ -64,26 +87,17 @@ def regroup(source: Source | xr.Dataset, by: By = "pixel", *, segments: int = 16
     --------
     >>> data = regroup("results/run_results.hdf", by="segment", segments=32)  # doctest: +SKIP
     """
-    _check(by, segments, kind)
-    data = with_coords(source if isinstance(source, xr.Dataset) else _opened(source))
-    if "path" not in data.coords or data["g2"].dims != ("file", "qbin", "delay"):
-        raise ConfigError("regroup takes files, or a Dataset (file, qbin, delay) of open_g2 with the coordinate 'path'")
-    labels = data["qbin"].values.astype(np.int64)
-    jobs = np.empty(data.sizes["file"], dtype=object)
-    jobs[:] = [_Job.of(str(path), labels, data.sizes["delay"], by, segments, kind) for path in data["path"].values]
-    most = max(job.most for job in jobs)
-    need = 4 * (most + 2) * labels.size * data.sizes["delay"]
-    if need > psutil.virtual_memory().available:
-        raise ConfigError(
-            f"{most} clusters in each of {labels.size} bins need {need / 1e9:.1f} GB a file, more than is free; "
-            "take by='segment' with fewer segments, or select bins"
-        )
-    lazy = data["g2"].chunks is not None
-    packed = _packed(jobs, (most + 2, labels.size, data.sizes["delay"]), lazy)
-    return _labelled(data, packed, jobs, by, kind)
+    check_settings(by, segments, kind)
+    bins = None if qmap is None else as_qmap(qmap)
+    data = source if isinstance(source, xr.Dataset) else opened(source, bins)[0]
+    data, sums, _ = prepared(data, bins, by, segments, kind)
+    check_fits(data, sums, memory)
+    packed = _packed(data, sums, data["g2"].chunks is not None)
+    return labelled(data, sums, packed[:, 0], packed[:, 1], packed[:, 2:].swapaxes(1, 2))
 
 
-def _check(by: Any, segments: int, kind: Any) -> None:
+def check_settings(by: Any, segments: int, kind: Any) -> None:
+    """Refuse values that mean nothing."""
     for name, value, known in (("by", by, get_args(By)), ("kind", kind, get_args(Kind))):
         if value not in known:
             raise ConfigError(f"{name}: {value!r} is none of {', '.join(map(repr, known))}")
@@ -91,95 +105,102 @@ def _check(by: Any, segments: int, kind: Any) -> None:
         raise ConfigError(f"segments is {segments}; scatter needs at least 2")
 
 
-def _opened(source: Source) -> xr.Dataset:
-    found = open_g2(source)
-    if not isinstance(found, xr.Dataset):
-        raise TypeError("open_g2 gave no Dataset")
-    return found
+def prepared(
+    data: xr.Dataset,
+    bins: xr.Dataset | None,
+    by: By,
+    segments: int,
+    kind: Kind,
+    on_error: Literal["raise", "skip"] = "raise",
+) -> tuple[xr.Dataset, list[PixelSums], list[FileRejected]]:
+    """Give `data` with the bins that are asked for, the sums of each of its files, and files that are left out."""
+    data = with_coords(data)
+    if not {"path", "content_hash"} <= set(data.coords) or data["g2"].dims != ("file", "qbin", "delay"):
+        raise ConfigError("regroup takes files, or a Dataset (file, qbin, delay) of open_g2 with the coordinate 'path'")
+    labels = [int(label) for label in data["qbin"].values]
+    finder = Finder(labels, data.sizes["delay"], by, segments, kind, None if bins is None else regions_of(bins))
+    sums: list[PixelSums] = []
+    errors: list[FileRejected] = []
+    kept: list[int] = []
+    for number, path in enumerate(data["path"].values):
+        try:
+            sums.append(finder.find(str(path)))
+            kept.append(number)
+        except FileRejected as error:
+            if on_error == "raise":
+                raise
+            errors.append(error)
+    if errors:
+        data = data.isel(file=kept)
+    return (data if bins is None or not sums else rebinned(data, bins, sums)), sums, errors
 
 
-class _Job:
-    """One file: where its sums are, which pixels make which cluster."""
-
-    def __init__(self, sums: Place, bins: list[BinPixels], delays: int, by: By, kind: Kind) -> None:
-        self.sums, self.bins, self.delays, self.by, self.kind = sums, bins, delays, by, kind
-        self.most = max(one.clusters for one in bins)
-
-    @classmethod
-    def of(cls, path: str, labels: NDArray[np.int64], delays: int, by: By, segments: int, kind: Kind) -> _Job:
-        """Read the maps of a file and check that they fit its sums."""
-        held, refused = places(path, identify(path), "", NEEDED)
-        for name in NEEDED:
-            if name not in held:
-                why = refused.get(name, f"it holds no {name}; correlate it again with save_G2")
-                raise FileRejected(path, why)
-        dynamic, static = (_whole(held[name]) for name in ("dynamic_map", "static_map"))
-        sums = held["unnormalized_G2"]
-        if sums.shape[1:] != (3, *dynamic.shape) or static.shape != dynamic.shape or sums.shape[0] > delays:
-            raise FileRejected(
-                path, f"unnormalized_G2 has shape {sums.shape} for {delays} delays and maps of {dynamic.shape}"
-            )
-        bins = [bin_pixels(dynamic, static, int(label), by, segments) for label in labels]
-        empty = [int(label) for label, one in zip(labels, bins, strict=True) if not one.pixel.size]
-        if empty:
-            raise FileRejected(path, f"its q-map has no pixel in bin {empty[0]}")
-        return cls(sums, bins, delays, by, kind)
-
-    def run(self, most: int) -> NDArray[np.float32]:
-        """(most + 2, qbin, delay): g2, its error, clusters; the sums are read a few delays at a time."""
-        out = np.full((most + 2, len(self.bins), self.delays), np.nan, np.float32)
-        stored = self.sums.shape[0]
-        step = max(1, BLOCK_BYTES // (4 * int(np.prod(self.sums.shape[1:]))))
-        for first in range(0, stored, step):
-            rows = range(first, min(first + step, stored))
-            at = slice(rows.start, rows.stop)
-            sums = self.sums.read(rows).reshape(len(rows), 3, -1)
-            for j, bin_ in enumerate(self.bins):
-                inside = sums[..., bin_.pixel].swapaxes(0, 1).astype(np.float64)
-                g2, clusters = cluster_g2(inside, bin_, self.by, self.kind)
-                out[0, j, at], out[1, j, at] = g2, standard_error(clusters)
-                out[2 : 2 + bin_.clusters, j, at] = clusters.T
-        return out
+def check_fits(data: xr.Dataset, sums: Sequence[PixelSums], memory: int | str | None) -> None:
+    """Refuse clusters of one file that do not fit into `memory`."""
+    limit = available() if memory is None else parse_bytes(memory) if isinstance(memory, str) else memory
+    need = block_bytes(data, sums)
+    if need > limit:
+        raise MemoryBudgetError(
+            f"one file with {most_clusters(sums)} clusters in each of {data.sizes['qbin']} bins",
+            need,
+            limit,
+            "take by='segment' with fewer segments, select bins, give more memory=, or write a stack with "
+            "write_regrouped (xpcs-dask regroup), which holds a few delays at a time",
+        )
 
 
-def _whole(place: Place) -> NDArray[Any]:
-    return place.read(range(place.shape[0]))
+def block_bytes(data: xr.Dataset, sums: Sequence[PixelSums]) -> int:
+    """Bytes of g2, errors and clusters of one file."""
+    return 4 * (most_clusters(sums) + 2) * data.sizes["qbin"] * data.sizes["delay"]
 
 
-def _run_jobs(jobs: NDArray[Any], shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    return np.stack([job.run(shape[0] - 2) for job in jobs])
+def most_clusters(sums: Sequence[PixelSums]) -> int:
+    """Clusters of the bin that has most."""
+    return max(max(one.clusters()) for one in sums)
 
 
-def _packed(jobs: NDArray[Any], shape: tuple[int, int, int], lazy: bool) -> Any:
+def _run_files(files: NDArray[Any], most: int, delays: int) -> NDArray[np.float32]:
+    return np.stack([block(sums, most, delays) for sums in files])
+
+
+def _packed(data: xr.Dataset, sums: Sequence[PixelSums], lazy: bool) -> Any:
     """(file, 2 + cluster, qbin, delay): g2, error, clusters; one task a file if lazy."""
+    most, delays = most_clusters(sums), data.sizes["delay"]
+    files = np.empty(len(sums), dtype=object)
+    files[:] = sums
     if not lazy:
-        return _run_jobs(jobs, shape)
-    token = tokenize(*((job.sums.path, job.sums.state, job.by, job.kind, shape) for job in jobs))
+        return _run_files(files, most, delays)
+    names = ((one.place.path, one.place.state, one.regions.key, one.by, one.segments, one.kind) for one in sums)
+    token = tokenize(most, delays, *names)
     return da.map_blocks(
-        _run_jobs,
-        da.from_array(jobs, chunks=1, name=f"xpcs-pixels-{token}"),
-        shape,
+        _run_files,
+        da.from_array(files, chunks=1, name=f"xpcs-pixels-{token}"),
+        most,
+        delays,
         name=f"xpcs-regroup-{token}",
-        chunks=((1,) * jobs.size, *((size,) for size in shape)),
+        chunks=((1,) * files.size, (most + 2,), (data.sizes["qbin"],), (delays,)),
         new_axis=[1, 2, 3],
         dtype=np.float32,
         meta=np.empty((0,) * 4, np.float32),
     )
 
 
-def _labelled(data: xr.Dataset, packed: Any, jobs: NDArray[Any], by: By, kind: Kind) -> xr.Dataset:
-    dims = ("file", "qbin", "delay")
-    clusters = packed[:, 2:].swapaxes(1, 2)
+def labelled(data: xr.Dataset, sums: Sequence[PixelSums], g2: Any, g2_err: Any, clusters: Any) -> xr.Dataset:
+    """Put the arrays in the place of those of the files: (file, qbin, delay) twice, (file, qbin, cluster, delay)."""
+    dims, by, kind = ("file", "qbin", "delay"), sums[0].by, sums[0].kind
     attrs = {"units": "1", "long_name": f"intensity correlation of each {by} of the bin", "kind": kind}
-    number = np.array([[one.clusters for one in job.bins] for job in jobs])
+    number = np.array([one.clusters() for one in sums])
     same = (number == number[0]).all()
     counted = xr.Variable(
         "qbin" if same else ("file", "qbin"), number[0] if same else number, {"units": "1", "long_name": "clusters"}
     )
     text = {"g2": "intensity correlation g2, pooled from its pixels", "g2_err": f"standard error, scatter of each {by}"}
     out = data.assign(
-        g2=xr.Variable(dims, packed[:, 0], {"units": "1", "long_name": text["g2"]}),
-        g2_err=xr.Variable(dims, packed[:, 1], {"units": "1", "long_name": text["g2_err"]}),
+        g2=xr.Variable(dims, g2, {"units": "1", "long_name": text["g2"]}),
+        g2_err=xr.Variable(dims, g2_err, {"units": "1", "long_name": text["g2_err"]}),
         g2_cluster=xr.Variable(("file", "qbin", "cluster", "delay"), clusters, attrs),
     )
-    return out.assign_coords(n_clusters=counted).assign_attrs(regrouped_by=by, regrouped_kind=kind)
+    settings = {"by": by, "kind": kind} | ({"segments": sums[0].segments} if by == "segment" else {})
+    return out.assign_coords(n_clusters=counted).assign_attrs(
+        regrouped_by=by, regrouped_kind=kind, regrouped=json.dumps(settings)
+    )
