@@ -1,17 +1,19 @@
 # A bare machine needs Python 3.11 or newer, make and git; everything else is installed into .venv.
 PYTHON ?= python3
 PYTEST_ARGS ?=
+SCALE_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-all lint bench coverage venv clean
+.PHONY: help demo test test-all lint bench bench-scale coverage venv clean
 
 help:
 	@echo "make demo    simulate files, fit them, write a store, a figure and a table into demo/"
 	@echo "make test    the tests (some minutes)"
 	@echo "make lint    ruff, mypy, import contracts"
 	@echo "make bench   accuracy and speed beside scipy, lmfit and xarray"
+	@echo "make bench-scale  cost, memory and speed of streaming, 0.05 to 20 GB (docs/scale.md; half an hour, 15 GB of disk)"
 	@echo "make coverage how often every kind of interval holds the truth (less than half an hour)"
 	@echo "make clean   remove what these made, .venv too"
 
@@ -32,6 +34,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks
+
+bench-scale: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.scale $(SCALE_ARGS)
 
 coverage: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.coverage

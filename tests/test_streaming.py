@@ -191,8 +191,8 @@ def test_a_chunk_that_is_missing_or_cut_is_made_again(out, expected, breaking):
     with pytest.raises(Stop):
         stream_into(results, out, {}, hands())
     store = Unfinished(out)._attempts()[0] / "results.zarr"
-    (store / "chi2/c/1/0").unlink()
-    with open(store / "value/c/4/0/0", "r+b") as file:
+    (store / "chi2/c.1.0").unlink()
+    with open(store / "value/c.4.0.0", "r+b") as file:
         file.truncate(10)
     breaking.most = -1
     stream_into(results, out, {}, hands())

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from xpcs_dask.errors import ConfigError
 
@@ -23,10 +33,15 @@ ErrorChoice: TypeAlias = Literal["auto", "quoted", "smoothed", "none"]
 Range: TypeAlias = tuple[float, float]
 
 
+NULL = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]})
+Low: TypeAlias = Annotated[float, BeforeValidator(lambda value: -math.inf if value is None else value), NULL]
+High: TypeAlias = Annotated[float, BeforeValidator(lambda value: math.inf if value is None else value), NULL]
+
+
 class Settings(BaseModel):
     """A frozen record of settings, validated once."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True, ser_json_inf_nan="strings")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
 
     @classmethod
     def make(cls, config: Self | None = None, **settings: Any) -> Self:
@@ -55,8 +70,8 @@ class Settings(BaseModel):
 class FitConfig(Settings):
     """Settings of one fit, the same for every curve."""
 
-    bounds: Mapping[str, Range] = Field(default_factory=dict)
-    """(lower, upper) by parameter name; others keep the model's own."""
+    bounds: Mapping[str, tuple[Low, High]] = Field(default_factory=dict)
+    """(lower, upper) by parameter name, null in JSON where there is none; others keep the model's own."""
     fixed: Mapping[str, float] = Field(default_factory=dict)
     """Values of parameters that are held."""
     loss: Loss = "linear"

@@ -16,19 +16,32 @@ from xpcs_dask.config import BootstrapConfig, FitConfig
 from xpcs_dask.engine.budget import available, parse_bytes
 from xpcs_dask.engine.plan import Plan, Sizes, make_plan
 from xpcs_dask.errors import NoUsableInputError
+from xpcs_dask.fitting.adaptive import GROUP_BYTES
 from xpcs_dask.fitting.models import Evaluate, Model
-from xpcs_dask.fitting.slabs import SLAB_POINTS
+from xpcs_dask.fitting.outliers import settings
+from xpcs_dask.fitting.points import POINT as POINT_RECORD
+from xpcs_dask.fitting.slabs import PIECE, SLAB_POINTS
+from xpcs_dask.fitting.uncertainty import covariance_kind
 from xpcs_dask.results.packed import PackedFits
 from xpcs_dask.results.streamed import by_group, lazy_arrays
 
 __all__ = ["lazy_results", "plan", "refits", "seconds", "sizes_of"]
 
-PLAIN = 8_300_000
-"""Scratch of a task that fits a slab of curves, in bytes: measured by tests/benchmarks/memory.py, as all of these."""
-WEIGHTS = 10_000_000
-"""More of it where errors are worked out (`errors` auto or smoothed)."""
-PARAMETER = 1_000_000
-"""More of it for each parameter beyond four."""
+# What fitting takes beside its input and output, whatever the block; measured by tests/benchmarks/memory.py. Bytes of
+# each point of a slab, of each of its curves, or for the pieces in which some steps look at a slab.
+POINT = 32
+"""g2 and weights in float64, flags, what the kernels are given."""
+CURVE, FEWEST = 42, 4
+"""Bytes of each curve, times the square of the number of parameters: covariances, records with all details. Models of
+fewer parameters are fitted as those of 4 with some held."""
+NOISE = 8
+"""More of each point where theory tells the noise."""
+ROBUST = 20
+"""More of each point where a first fit tells the outliers, or the size of the errors."""
+PROFILE = 3_000
+"""More of each curve of a piece for its walks, at 4 parameters; grows with their square."""
+RESIDUALS = {"none": 0, "basic": 500_000, "standard": 2_000_000, "comprehensive": 3_500_000}
+"""More for the geometry of the fits that diagnostics look at, a piece at a time."""
 TEXT = 120
 """Bytes of a text in memory, about."""
 PROBE = 1.0
@@ -144,32 +157,46 @@ def _sizes(data: xr.Dataset, results: xr.Dataset, config: FitConfig, boot: Boots
     used = [data[name].variable for name in ("g2", "g2_err", "g2_cluster") if name in data.data_vars]
     read = [math.ceil(variable.nbytes / rows) for variable in used]
     carried = [coord for coord in data.coords.values() if coord.chunks is None]
+    cut = lazy["status"].data.chunks[1:]
     by_row = [coord for coord in carried if coord.ndim > 1 and coord.dtype.kind in "iuf"]
+    parameters, delays = results.sizes["parameter"], data.sizes["delay"]
     return Sizes(
         rows=rows,
         row_curves=results["status"].size // rows,
         points=data["g2"].size // results["status"].size,
         read=sum(read),
         largest=max(read),
+        pieces=math.prod(map(len, cut)),
+        piece=math.prod(max(sizes) / sum(sizes) for sizes in cut),
         stored_rows=_stored_rows(used[0]),
         shipped=sum(coord.nbytes for coord in by_row) // rows,
         result=math.ceil(sum(array.data.nbytes for array in lazy.values()) / rows),
-        scratch=_scratch(config, results.sizes["parameter"]),
+        pointwise=POINT_RECORD.itemsize * data["g2"].size // rows if "quality" in lazy else 0,
+        scratch=_slab(config, parameters, delays) + _looks(config, parameters),
         resamples=refits(boot),
-        refit=52 * results.sizes["parameter"] - 8,
-        parent=40 * data.sizes["delay"] if boot else 0,
-        together=max(1, SLAB_POINTS // data.sizes["delay"]),
+        refit=52 * parameters - 8,
+        parent=56 * delays if boot else 0,
+        together=max(1, min(SLAB_POINTS // delays, GROUP_BYTES // (8 * parameters * max(refits(boot), 1)))),
         held=sum(coord.size * TEXT if coord.dtype.kind in "OUT" else coord.nbytes for coord in carried),
     )
 
 
-def _scratch(config: FitConfig, parameters: int) -> int:
-    """Bytes that fitting takes beside its input and output, whatever the block."""
-    weights = WEIGHTS if config.errors in ("auto", "smoothed") else 0
-    return PLAIN + weights + PARAMETER * max(parameters - 4, 0)
+def _slab(config: FitConfig, parameters: int, delays: int) -> int:
+    """Bytes that fitting takes beside its input and output, whatever the block: a slab, several times over."""
+    point = POINT + NOISE * (covariance_kind(settings(config)) == "theory" or config.weights == "gls")
+    if config.robust is not None:
+        relative = not config.absolute_sigma or config.errors == "none"
+        point += ROBUST * (relative or config.robust == "clip")
+    return max(1, SLAB_POINTS // delays) * (point * delays + CURVE * max(FEWEST, parameters) ** 2)
+
+
+def _looks(config: FitConfig, parameters: int) -> int:
+    """More of it for what looks at fits piece by piece."""
+    profile = PROFILE * PIECE * max(FEWEST, parameters) ** 2 // FEWEST**2
+    return profile * (config.interval == "profile") + RESIDUALS[config.diagnostics]
 
 
 def _stored_rows(g2: xr.Variable) -> int:
-    """Rows of g2 that are read in one piece: the blocks of a stack; files are read one after the other."""
+    """Rows of g2 that are read in one piece: those of a stack as its arrays say; files are read one after the other."""
     layers = g2.data.__dask_graph__().layers if g2.chunks is not None else ()
-    return int(max(g2.data.chunks[0])) if any(name.startswith("xpcs-stack") for name in layers) else 0
+    return max((int(name.split("-")[3]) for name in layers if name.startswith("xpcs-stack-of-")), default=0)

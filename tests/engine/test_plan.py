@@ -142,9 +142,10 @@ def test_a_refusal_names_number_limit_and_knob(sizes, options, says):
 
 def test_the_largest_task_of_a_stack_counts_what_is_unpacked():
     sizes = files(stored_rows=300, scratch=MB)
-    assert sizes.task(300) == TASK + 300 * (sizes.read + 2 * sizes.largest)
-    assert sizes.task(10) == TASK + 10 * sizes.read + 2 * 300 * sizes.largest
+    assert sizes.task(300) == TASK + 300 * sizes.read + 300 * sizes.largest * 190 // 100
+    assert sizes.task(10) == TASK + 10 * sizes.read + 300 * sizes.largest * 190 // 100
     assert files(stored_rows=300).task(10) == TASK + 10 * (sizes.read + sizes.result) + 10 * MB
+    assert files(pointwise=999).task(10) == files().task(10) + 9990
     assert files(shipped=1000).task(10) == files().task(10) + 2 * 10 * 1000
 
 
@@ -156,3 +157,14 @@ def test_refits_take_memory_until_a_slab_is_full():
     assert files(resamples=3, refit=200, together=10).task(9) == files().task(9)
     small = make_plan([sizes], 2, 40 * MB, together=False)
     assert small.block_rows == (1,)
+
+
+def test_rows_in_pieces_take_the_memory_of_a_piece():
+    """Stacks of many pixels are cut along other dimensions too."""
+    whole, cut = files(4), files(4, pieces=10, piece=0.1)
+    assert cut.task(1) < whole.task(1)
+    assert cut.piece_curves == whole.row_curves // 10
+    one, other = (make_plan([sizes], 2, 10 * GB, rows=[1], together=False) for sizes in (whole, cut))
+    assert (one.blocks, other.blocks) == (4, 40)
+    assert (one.curves, one.input_bytes) == (other.curves, other.input_bytes)
+    assert other.peak_bytes == 2 * cut.task(1)

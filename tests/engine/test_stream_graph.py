@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from xpcs_dask.engine.graph import Named
-from xpcs_dask.engine.stream_graph import TOGETHER, Blocks, work_out
+from xpcs_dask.engine.stream_graph import TOGETHER, Blocks, unpacked, work_out
 from xpcs_dask.errors import ConfigError
 
 
@@ -67,6 +67,15 @@ def test_the_graph_of_a_block_is_its_own():
     assert lengths[1] > 10 * 50 * 8
 
 
+def test_what_is_the_same_for_all_curves_travels_once():
+    data = da.from_array(np.full((40, 5000), 0.1), chunks=(10, 5000)) + da.from_array(
+        np.ones((40, 5000)), chunks=(10, 5000)
+    )
+    (block,) = Blocks({"x": Named(data, ("a", "b"))}).blocks(iter([1]))
+    assert len(block.work) < 10 * 5000 * 8 / 20
+    np.testing.assert_array_equal(work_out(block.work)[0], 1.1)
+
+
 def test_shared_work_is_done_once():
     calls = []
 
@@ -76,10 +85,9 @@ def test_shared_work_is_done_once():
 
     base = da.map_blocks(slow, da.arange(6, chunks=3), dtype=int, meta=np.empty(0, int))
     (block,) = Blocks({"a": Named(base + 1, ("x",)), "b": Named(base + 2, ("x",))}).blocks(iter([1]))
-    import cloudpickle
     import dask
 
-    graph, keys = cloudpickle.loads(block.work)
+    graph, keys = unpacked(block.work)
     assert [values.tolist() for values in dask.get(graph, keys)] == [[4, 5, 6], [5, 6, 7]]
     assert len(graph) <= 5
 

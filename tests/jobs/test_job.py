@@ -86,7 +86,7 @@ def test_the_manifest_says_what_was_done(files, tmp_path):
     assert list(manifest.work.workers.values()) == [3]
     assert manifest.memory.peak >= manifest.memory.start > 0
     assert manifest.cpu.all >= manifest.cpu.blocks > 0
-    assert manifest.cpu.outside == pytest.approx(manifest.cpu.all / manifest.cpu.blocks - 1, abs=0.05)
+    assert manifest.cpu.outside == pytest.approx(manifest.cpu.all / manifest.cpu.blocks - 1, rel=0.1)
     assert manifest.begun.endswith("+00:00")
     assert [heard[0].stage, heard[-1].stage] == ["opening", "done"]
     assert (heard[-1].curves_done, heard[-1].curves) == (15, 15)

@@ -18,7 +18,7 @@ def test_it_is_read_back_as_it_was_written(tmp_path):
     one.write(place)
     assert place.name == "fits.zarr.manifest.json"
     assert Manifest.read(place) == one == pickle.loads(pickle.dumps(one))
-    assert json.loads(place.read_text())["config"]["fit"]["bounds"] == {"tau": [1e-6, "Infinity"]}
+    assert json.loads(place.read_text())["config"]["fit"]["bounds"] == {"tau": [1e-6, None]}
 
 
 @pytest.mark.parametrize(

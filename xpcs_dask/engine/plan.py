@@ -39,6 +39,8 @@ BLOCK = 8 * 2**20
 """Bytes of g2 in float64, as it is fitted, that a block aims at."""
 TASK = 900_000
 """Bytes of any task: its graph, counts, what reading and writing take."""
+STORED = 90
+"""Percent of an array as it is unpacked that its stored form takes, at most: signs and exponents of g2 hardly vary."""
 MOST_FITS = 4_000_000
 """Fits of one block, resamples counted: some seconds of work, so that a stopped run loses no more."""
 COPIES = 3
@@ -67,6 +69,10 @@ class Sizes:
     """Curves in a row."""
     points: int
     """Of a curve."""
+    pieces: int = 1
+    """Blocks that a row is made of, where other dimensions are cut too, as in stacks of many pixels."""
+    piece: float = 1.0
+    """Share of a row that the largest of these has."""
     read: int
     """Bytes of a row that tasks read (g2, its errors, clusters), as they are stored."""
     largest: int
@@ -77,6 +83,8 @@ class Sizes:
     """Bytes of a row that travel to the task with it."""
     result: int
     """Bytes of a row's results."""
+    pointwise: int = 0
+    """Bytes of a row for what is said of each point, before it is put into results."""
     scratch: int
     """Bytes that fitting takes beside its input and output, whatever the block."""
     held: int = 0
@@ -94,19 +102,26 @@ class Sizes:
         """Bytes of one task that fits `rows` rows, at its peak.
 
         That is reached while the largest array is read (what is read so far, what is stored, and that unpacked, side
-        by side), while the last curves are fitted, or while records are taken apart into columns.
+        by side), while curves are fitted, or while records are taken apart into columns.
         """
         packed = max(rows, self.stored_rows) if self.stored_rows else 1
-        reading = rows * self.read + 2 * packed * self.largest
-        refits = min(rows * self.row_curves, self.together) * (self.resamples * self.refit + self.parent)
-        fitting = rows * (self.read + self.result) + max(self.scratch, refits)
-        parting = 2 * rows * self.result
+        parts = (self.read, self.largest, self.result, self.pointwise)
+        read, largest, result, pointwise = (ceil(self.piece * size) for size in parts)
+        reading = rows * read + packed * largest * (100 + STORED) // 100
+        refits = min(rows * self.piece_curves, self.together) * (self.resamples * self.refit + self.parent)
+        fitting = rows * (read + result) + max(self.scratch + rows * pointwise, refits)
+        parting = 2 * rows * result
         return TASK + 2 * rows * self.shipped + max(reading, fitting, parting)
+
+    @property
+    def piece_curves(self) -> int:
+        """Curves of a row that are in one block."""
+        return ceil(self.piece * self.row_curves)
 
     def block(self) -> int:
         """Rows that make a block of the size aimed at: whole stored pieces if possible."""
-        rows = max(1, BLOCK // max(8 * self.points * self.row_curves, 1))
-        rows = min(rows, max(1, MOST_FITS // max(self.row_curves * (1 + self.resamples), 1)))
+        rows = max(1, BLOCK // max(8 * self.points * self.piece_curves, 1))
+        rows = min(rows, max(1, MOST_FITS // max(self.piece_curves * (1 + self.resamples), 1)))
         if self.stored_rows and rows >= self.stored_rows:
             rows -= rows % self.stored_rows
         return min(rows, max(self.rows, 1))
@@ -173,7 +188,7 @@ def make_plan(
     if rows is None:
         rows = [_rows(sizes, workers, min(budget, _limit(mode, held, workers, arrays)) - held) for sizes in arrays]
     tasks = [sizes.task(cut) for sizes, cut in zip(arrays, rows, strict=True)]
-    blocks = [ceil(sizes.rows / cut) for sizes, cut in zip(arrays, rows, strict=True)]
+    blocks = [ceil(sizes.rows / cut) * sizes.pieces for sizes, cut in zip(arrays, rows, strict=True)]
     busy = min(workers, sum(blocks))
     peak = held + busy * max(tasks, default=0)
     if peak > budget:
@@ -204,7 +219,7 @@ def _limit(mode: Mode, held: int, workers: int, arrays: Sequence[Sizes]) -> int:
 
 def _rows(sizes: Sizes, workers: int, limit: int) -> int:
     rows = sizes.block()
-    while rows > 1 and min(workers, ceil(sizes.rows / rows)) * sizes.task(rows) > limit:
+    while rows > 1 and min(workers, ceil(sizes.rows / rows) * sizes.pieces) * sizes.task(rows) > limit:
         rows = sizes.smaller(rows)
     return rows
 
@@ -218,5 +233,5 @@ def _refused(sizes: Sizes, busy: int, budget: int, needed: int, held: int, resul
         way = f"use fewer workers, such as --scheduler threads:1, or {more}"
         return MemoryBudgetError(f"working on {busy} blocks at once", needed, budget, way)
     return MemoryBudgetError(
-        f"one block of {sizes.row_curves:,} curves (no smaller one is possible)", needed, budget, more
+        f"one block of {sizes.piece_curves:,} curves (no smaller one is possible)", needed, budget, more
     )

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from xpcs_dask.engine.allocator import keep_freed_memory
 from xpcs_dask.engine.graph import Named
 from xpcs_dask.errors import ConfigError
 
-__all__ = ["Block", "Blocks", "Part", "work_out"]
+__all__ = ["Block", "Blocks", "Part", "unpacked", "work_out"]
 
 TOGETHER = 16
 """Blocks whose graphs are cut out of the large one in one go."""
@@ -36,7 +37,7 @@ class Block:
     number: int
     parts: tuple[Part, ...]
     work: bytes
-    """For `work_out`: a pickled graph and its keys, in the order of the parts."""
+    """For `work_out`: a graph and its keys, in the order of the parts, pickled and packed."""
 
 
 class Blocks:
@@ -83,6 +84,7 @@ class Blocks:
         """Blocks of these numbers; a few are made ahead, so memory does not grow with their count."""
         import cloudpickle
         from dask.optimization import cull
+        from numcodecs.lz4 import compress  # type: ignore[import-untyped]
 
         for some in _batches(numbers, TOGETHER):
             wanted = {number: self.parts(number) for number in some}
@@ -90,7 +92,8 @@ class Blocks:
             graph = self._graph.cull({key for row in keys.values() for key in row}).to_dict()
             for number, parts in wanted.items():
                 own, _ = cull(graph, keys[number])
-                yield Block(number, parts, cloudpickle.dumps((own, keys[number])))
+                # packed: much of what tasks are told is the same for all curves of a block
+                yield Block(number, parts, compress(cloudpickle.dumps((own, keys[number]))))
 
     @cached_property
     def _graph(self) -> Any:
@@ -109,11 +112,19 @@ class Blocks:
 
 def work_out(work: bytes) -> list[Any]:
     """Run the graph of a block in this thread; returns its chunks in the order of its parts."""
-    import cloudpickle
     import dask
 
-    graph, keys = cloudpickle.loads(work)
+    keep_freed_memory()
+    graph, keys = unpacked(work)
     return list(dask.get(graph, keys))
+
+
+def unpacked(work: bytes) -> Any:
+    """Graph and keys of `Block.work`."""
+    import cloudpickle
+    from numcodecs.lz4 import decompress
+
+    return cloudpickle.loads(decompress(work))
 
 
 def _batches(numbers: Iterator[int], length: int) -> Iterator[list[int]]:

@@ -24,7 +24,7 @@ where a refit failed, and their standard errors or None."""
 
 ROUND = 250
 """Replicates after which the ends are looked at again."""
-GROUP_BYTES = 2**26
+GROUP_BYTES = 2**23
 """Replicates that are kept at a time; curves are done in groups of as many as fit."""
 
 

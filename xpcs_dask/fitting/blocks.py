@@ -26,7 +26,7 @@ from xpcs_dask.fitting.points import POINT, weigh
 from xpcs_dask.fitting.profile import profile_intervals
 from xpcs_dask.fitting.quality import LEFT_OUT
 from xpcs_dask.fitting.sandwich import Noise
-from xpcs_dask.fitting.slabs import slabs
+from xpcs_dask.fitting.slabs import pieces, slabs
 from xpcs_dask.fitting.standard_errors import standard_errors
 from xpcs_dask.fitting.strategy import fit_stack
 from xpcs_dask.fitting.theory import lags
@@ -103,9 +103,11 @@ def fit_block(g2: Any, *others: Any, job: Job) -> NDArray[np.void]:
             rows["interval"][slab.part], open_ended = fit_intervals(slab, job)
             rows["flags"][slab.part] |= np.where(open_ended, np.uint32(Flag.INTERVAL_OPEN), np.uint32(0))
         if job.config.diagnostics != "none":
-            found = _diagnostics(slab, job)
-            for name in found.dtype.names or ():
-                rows[name][slab.part] = found[name]
+            for few in pieces(len(slab.rows)):
+                found = _diagnostics(slab, few, job)
+                for name in found.dtype.names or ():
+                    rows[name][slab.part][few] = found[name]
+        del slab
     return out
 
 
@@ -147,22 +149,31 @@ def fitted(
     g2 = np.asarray(g2)
     operands = (g2, err, products, rate, pixels, run, counts, frames)
     with one_thread():
-        for part, (curves, *told, length, light, record, parts) in slabs(*operands, points=points, clusters=clusters):
-            errors = weigh(curves, told, job.delay, job.level, job.config)
-            y = curves.astype(np.float64)
-            rows, weight = _fit(y, errors.weight, job)
-            config = settings(job.config)
-            plain = _plain(rows, config)
-            theory = covariance_kind(config) == "theory" or config.weights == "gls"
-            noise = _noise(y.shape, job, told, light, record) if theory else None
-            standard_errors(rows, job.delay, y, weight, job.model, config, job.lower, job.upper, noise, parts)
-            if config.weights == "gls":
-                fit_gls(rows, job.delay, y, weight, job.model, config, job.lower, job.upper, noise)
-            left_out = (weight == 0) & (errors.weight > 0)
-            outliers = np.where(left_out.any(axis=1), np.uint32(Flag.OUTLIERS), np.uint32(0))
-            rows["flags"] |= errors.curves | outliers | slow(rows, job.model, y, job.delay, length)
-            flagged = errors.points | np.where(left_out, LEFT_OUT, np.uint8(0))
-            yield Slab(part, y, weight, flagged, rows, parts, plain)
+        for part, taken in slabs(*operands, points=points, clusters=clusters):
+            yield _fitted(part, taken, job)  # nothing of a slab is kept while the next one is worked on
+
+
+def _fitted(part: slice, taken: list[Any], job: Job) -> Slab:
+    """Fit one slab: weights, fits, standard errors, flags. `taken` are the operands of `fitted`, some rows of each."""
+    curves, *told, length, light, record, parts = taken
+    errors = weigh(curves, told, job.delay, job.level, job.config)
+    y = curves.astype(np.float64)
+    rows, weight = _fit(y, errors.weight, job)
+    config = settings(job.config)
+    plain = _plain(rows, config)
+    theory = covariance_kind(config) == "theory" or config.weights == "gls"
+    noise = _noise(y.shape, job, told, light, record) if theory else None
+    for few in pieces(len(rows)):
+        given = (rows[few], job.delay, y[few], weight[few], job.model, config, job.lower, job.upper)
+        known = noise and noise.take(few)
+        standard_errors(*given, known, None if parts is None else parts[few])
+        if config.weights == "gls":
+            fit_gls(*given, known)
+    left_out = (weight == 0) & (errors.weight > 0)
+    outliers = np.where(left_out.any(axis=1), np.uint32(Flag.OUTLIERS), np.uint32(0))
+    rows["flags"] |= errors.curves | outliers | slow(rows, job.model, y, job.delay, length)
+    flagged = errors.points | np.where(left_out, LEFT_OUT, np.uint8(0))
+    return Slab(part, y, weight, flagged, rows, parts, plain)
 
 
 def _fit(y: Floats, weight: Floats, job: Job) -> tuple[NDArray[np.void], Floats]:
@@ -183,22 +194,25 @@ def fit_intervals(slab: Slab, job: Job) -> tuple[Floats, NDArray[np.bool_]]:
     """Intervals (n, p, 2) of fitted curves as `config.interval` asks, and which curves have an end on a bound."""
     rows, config = slab.rows, job.config
     if config.interval == "profile":
-        low, high, met = profile_intervals(
-            rows, job.delay, slab.y, slab.weight, job.model, settings(config), job.lower, job.upper, config.level,
-            slab.plain,
-        )  # fmt: skip
-        return np.stack([low, high], axis=-1), np.asarray(met.any(axis=(1, 2)))
+        interval, open_ended = np.empty((*rows["value"].shape, 2)), np.empty(len(rows), np.bool_)
+        for few in pieces(len(rows)):
+            low, high, met = profile_intervals(
+                rows[few], job.delay, slab.y[few], slab.weight[few], job.model, settings(config), job.lower, job.upper,
+                config.level, slab.plain[few],
+            )  # fmt: skip
+            interval[few, :, 0], interval[few, :, 1], open_ended[few] = low, high, met.any(axis=(1, 2))
+        return interval, open_ended
     ends = student(rows["value"], rows["stderr"], rows["errors_dof"], config.level, job.model, job.lower, job.upper)
     found = np.asarray(((ends.mark & Mark.AT_BOUND) > 0).any(axis=(1, 2)))
     return np.stack([ends.lower, ends.upper], axis=-1), found
 
 
-def _diagnostics(slab: Slab, job: Job) -> NDArray[np.void]:
+def _diagnostics(slab: Slab, few: slice, job: Job) -> NDArray[np.void]:
     config = job.config
     assert config.diagnostics != "none"
     absolute = config.absolute_sigma and config.errors != "none"
     return diagnose(
-        slab.rows, job.delay, slab.y, slab.weight, job.model, job.lower, job.upper, config.diagnostics,
+        slab.rows[few], job.delay, slab.y[few], slab.weight[few], job.model, job.lower, job.upper, config.diagnostics,
         absolute=absolute,
     )  # fmt: skip
 
@@ -216,6 +230,7 @@ def fitted_points(g2: Any, *others: Any, job: Job) -> NDArray[np.void]:
         with np.errstate(divide="ignore"):
             rows["sigma"][slab.part] = 1.0 / slab.weight
         rows["quality"][slab.part] = slab.points
+        del slab
     return out
 
 

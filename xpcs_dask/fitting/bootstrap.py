@@ -19,6 +19,7 @@ from xpcs_dask.fitting.outliers import settings
 from xpcs_dask.fitting.replicate_errors import replicate_errors
 from xpcs_dask.fitting.replicates import replicates
 from xpcs_dask.fitting.sandwich import put_covariance
+from xpcs_dask.fitting.slabs import pieces
 
 UNCERTAIN = np.uint32(Flag.WEAK | Flag.NO_SIGNAL | Flag.STARVED)
 """Curves whose estimates scatter unevenly."""
@@ -58,6 +59,7 @@ def bootstrap_block(g2: Any, *others: Any, job: Job, boot: BootstrapConfig) -> N
         groups = _groups(slab, identity[slab.part], job, boot)
         found = [adaptive(group.draw, group.parents, group.kind, boot) for group in groups]
         _put(rows[slab.part], slab, groups, found, job, boot)
+        del slab, groups, found
     return out
 
 
@@ -90,6 +92,7 @@ def combine_block(g2: Any, *others: Any, job: Job, boot: BootstrapConfig) -> NDA
         groups, own = _groups(slab, identity[slab.part], job, boot), made[slab.part]
         found = [summarise(own[g.which], g.parents, g.kind, boot.level, boot.tolerance) for g in groups]
         _put(rows[slab.part], slab, groups, found, job, boot)
+        del slab, groups, found
     return out
 
 
@@ -110,25 +113,38 @@ class _Group:
 
     def draw(self, first: int, last: int, some: Rows) -> tuple[Floats, Floats | None]:
         """Refits first to last - 1 of some of the curves, and their standard errors if these are needed."""
-        job, slab, rows = self.job, self.slab, self.which[some]
-        given = (
-            job.delay, slab.y[rows], slab.weight[rows], job.model, settings(job.config), job.lower, job.upper,
-            slab.rows[rows], self.scheme, self.identity[rows], self.boot.seed, first, last,
-            None if self.scheme != "cluster" else slab.clusters[rows],
-        )  # fmt: skip
-        found = replicates(*given)
-        return found, replicate_errors(*given, found) if "studentised" in self.kind[some] else None
+        found = np.empty((some.size, last - first, len(self.job.model.parameters)))
+        errors = np.empty_like(found) if "studentised" in self.kind[some] else None
+        for few in pieces(some.size):  # clusters of all curves of a slab are larger than the block
+            given = self._given(self.which[some[few]])
+            found[few] = replicates(**given, first=first, last=last)
+            if errors is not None:
+                errors[few] = replicate_errors(**given, first=first, last=last, values=found[few])
+        return found, errors
+
+    def _given(self, rows: Rows) -> dict[str, Any]:
+        """Return what `replicates` takes for these rows of the slab."""
+        job, slab = self.job, self.slab
+        return {
+            "x": job.delay, "y": slab.y[rows], "weight": slab.weight[rows], "model": job.model,
+            "config": settings(job.config), "lower": job.lower, "upper": job.upper, "rows": slab.rows[rows],
+            "scheme": self.scheme, "curve_id": self.identity[rows], "seed": self.boot.seed,
+            "clusters": slab.clusters[rows] if self.scheme == "cluster" else None,
+        }  # fmt: skip
 
 
 def _groups(slab: Slab, identity: NDArray[np.uint64], job: Job, boot: BootstrapConfig) -> list[_Group]:
     """Curves by what of them is resampled: clusters where there are enough, or any if asked for, else delays."""
     converged = slab.rows["status"] == Status.CONVERGED
     number = np.zeros(converged.size, np.int64)
-    influence = None
+    lopsided = np.zeros((converged.size, len(job.model.parameters)))
     if slab.clusters is not None and boot.over != "delay" and boot.scheme in ("auto", "cluster"):
-        influence, number = influences(
-            slab.rows, job.delay, slab.y, slab.weight, job.model, job.lower, job.upper, slab.clusters
-        )
+        for few in pieces(converged.size):
+            influence, number[few] = influences(
+                slab.rows[few], job.delay, slab.y[few], slab.weight[few], job.model, job.lower, job.upper,
+                slab.clusters[few],
+            )  # fmt: skip
+            lopsided[few] = acceleration(influence)
     asked = boot.over not in ("auto", "delay") or boot.scheme == "cluster"
     clustered = converged & (number >= (2 if asked else ENOUGH))
     rest = converged & ~clustered & (not asked)
@@ -144,7 +160,7 @@ def _groups(slab: Slab, identity: NDArray[np.uint64], job: Job, boot: BootstrapC
         parents = Parents(
             model=job.model, value=rows["value"], lower=job.lower, upper=job.upper, stderr=rows["stderr"],
             dof=(own - 1 if scheme == "cluster" else rows["dof"]).astype(np.float64),
-            acceleration=acceleration(influence[which]) if influence is not None and scheme == "cluster" else None,
+            acceleration=lopsided[which] if scheme == "cluster" else None,
         )  # fmt: skip
         kind = choose_interval(boot.interval, scheme, own, (rows["flags"] & UNCERTAIN) > 0)
         found.append(_Group(scheme, which, own, slab, identity, job, boot, parents, kind))

@@ -17,8 +17,8 @@ from xpcs_dask.fitting.layout import Status
 from xpcs_dask.fitting.models import Floats, Model
 from xpcs_dask.fitting.recipe import SCHEMES, Recipe, make_recipe
 
-BLOCK = 128
-"""Curves prepared at once: clusters of so many stay in memory that is near."""
+BLOCK, POINTS = 128, 2**18
+"""Curves prepared at once, and points of all their clusters, of which there are several copies."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,9 @@ class Parents:
 
     def blocks(self) -> list[NDArray[np.intp]]:
         """Curves that can be resampled, some at a time."""
-        return [self.good[k : k + BLOCK] for k in range(0, self.good.size, BLOCK)]
+        each = 1 if self.clusters is None or self.scheme != "cluster" else self.clusters[0].size
+        step = max(1, min(BLOCK, POINTS // max(each, 1)))
+        return [self.good[k : k + step] for k in range(0, self.good.size, step)]
 
     def recipe(self, some: NDArray[np.intp]) -> Recipe:
         """Prepare the resampling of these curves."""

@@ -34,7 +34,7 @@ class Noise:
     rate: Floats
     """(n,) coincidences per product at level 0, all runs together."""
 
-    def take(self, rows: NDArray[np.intp]) -> Noise:
+    def take(self, rows: NDArray[np.intp] | slice) -> Noise:
         """Return some of the curves."""
         return Noise(self.lags, self.counts[rows], self.frames[rows], self.products[rows], self.rate[rows])
 

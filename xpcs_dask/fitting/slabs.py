@@ -11,6 +11,14 @@ import numpy as np
 SLAB_POINTS = 131_072
 """Points fitted in one go: 1 MiB for each of g2 and its weights, 2,048 curves of 64 delays."""
 
+PIECE = 256
+"""Curves of a slab that steps with much to remember about each look at in one go."""
+
+
+def pieces(number: int) -> Iterator[slice]:
+    """Cut that many rows into pieces of `PIECE`."""
+    return (slice(first, first + PIECE) for first in range(0, number, PIECE))
+
 
 def slabs(g2: Any, *others: Any, points: int | None = None, **wide: Any) -> Iterator[tuple[slice, list[Any]]]:
     """Yield pieces of about `points` points (`SLAB_POINTS`), after the rows of the flattened block that they are.

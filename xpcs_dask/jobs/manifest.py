@@ -20,7 +20,7 @@ MANIFEST_VERSION = 1
 class Record(BaseModel):
     """A frozen part of the manifest."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Input(Record):

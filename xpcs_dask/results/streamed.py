@@ -20,7 +20,7 @@ import xarray as xr
 from xpcs_dask.engine.graph import Named
 from xpcs_dask.engine.ledger import write_whole
 from xpcs_dask.fitting.layout import SCHEMA_VERSION
-from xpcs_dask.results.summary import summary
+from xpcs_dask.results.summary import count
 
 __all__ = [
     "Place",
@@ -34,6 +34,9 @@ __all__ = [
     "regular",
 ]
 
+ONE_FOLDER: dict[str, Any] = {"name": "default", "separator": "."}
+"""Keys of chunks: all of an array are files of one folder, where Zarr's own choice makes one or two for each block."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -45,7 +48,7 @@ class Place:
 
     def path(self, index: Sequence[int]) -> Path:
         """File of a chunk."""
-        return Path(self.folder, "c", *map(str, index))
+        return Path(self.folder, ".".join(["c", *map(str, index)]))
 
     @property
     def nbytes(self) -> int:
@@ -61,14 +64,12 @@ class Place:
 
     def write(self, index: Sequence[int], values: Any) -> None:
         """Write a chunk, whole or not at all; `FileNotFoundError` if the store is gone."""
-        path = self.path(index)
-        _make_folders(Path(self.folder), path.parent)
         block = np.ascontiguousarray(values, self.dtype)
         if block.shape != self.chunk:
             whole = np.zeros(self.chunk, self.dtype)
             whole[tuple(slice(n) for n in block.shape)] = block
             block = whole
-        write_whole(path, block.reshape(-1).view(np.uint8).data)
+        write_whole(self.path(index), block.reshape(-1).view(np.uint8).data)
 
 
 def by_group(results: xr.Dataset | xr.DataTree) -> dict[str, xr.Dataset]:
@@ -116,8 +117,34 @@ def begin_store(path: Path, groups: Mapping[str, xr.Dataset]) -> None:
     root = groups.get("/", xr.Dataset())
     root = root.assign_attrs({"schema_version": SCHEMA_VERSION} | root.attrs)
     for group, results in ({"/": root} | {name: found for name, found in groups.items() if name != "/"}).items():
-        empty, encoding = _empty(results)
-        empty.to_zarr(path, group=group, mode="a", zarr_format=3, consolidated=False, compute=False, encoding=encoding)
+        lazy = lazy_arrays(results)
+        known = results.drop_encoding().drop_vars(lazy)
+        for name, variable in known.variables.items():
+            if variable.dtype.kind in "OUT":
+                known[name] = variable.compute().astype(object)
+        known.to_zarr(path, group=group, mode="a", zarr_format=3, consolidated=False)
+        _add_empty(path / group.strip("/"), results, lazy)
+
+
+def _add_empty(path: Path, results: xr.Dataset, lazy: Mapping[str, Named]) -> None:
+    """Describe arrays that are still to be computed, through Zarr itself: xarray would plan to write each of them."""
+    import zarr
+
+    group = zarr.open_group(path, mode="r+")
+    for name, array in lazy.items():
+        group.create_array(
+            name,
+            shape=array.data.shape,
+            dtype=array.data.dtype,
+            chunks=array.data.chunksize,
+            compressors=None,
+            chunk_key_encoding=ONE_FOLDER,
+            dimension_names=array.dims,
+            attributes=_plain(results[name].attrs),
+        )
+    coords = [name for name in lazy if name in results.coords]
+    if coords:
+        group.attrs["coordinates"] = " ".join([*str(group.attrs.get("coordinates", "")).split(), *coords])
 
 
 def places_of(path: Path, groups: Mapping[str, xr.Dataset]) -> dict[str, Place]:
@@ -150,28 +177,16 @@ def move_store(finished: Path, path: Path) -> None:
 
 def counts_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """Count how the fits of a block ended, by group and name as in `begin_store`; nothing for any other block."""
-    codes: dict[str, dict[str, Any]] = {}
+    codes: dict[str, list[Any]] = {"status": [], "rung": [], "flags": []}
     for inside, array in values.items():
-        group, _, name = inside.rpartition("/")
-        if name in ("status", "rung", "flags"):
-            codes.setdefault(group, {})[name] = np.asarray(array).reshape(-1)
-    full = (xr.Dataset({name: ("curve", code) for name, code in found.items()}) for found in codes.values())
-    return summary(xr.DataTree.from_dict({f"/{k}": found for k, found in enumerate(full)}))
+        if (name := inside.rpartition("/")[2]) in codes:
+            codes[name].append(np.asarray(array).reshape(-1))
+    return count(**{name: np.concatenate(found or [np.zeros(0, np.int64)]) for name, found in codes.items()})
 
 
-def _empty(results: xr.Dataset) -> tuple[xr.Dataset, dict[Any, dict[str, Any]]]:
-    """Results with nothing to compute, of which only the description is written, and how they are to be stored."""
-    import dask.array as da
-
-    data, encoding = results.drop_encoding(), dict[Any, dict[str, Any]]()
-    for name, array in lazy_arrays(results).items():
-        nothing = da.zeros(array.data.shape, dtype=array.data.dtype, chunks=-1)
-        data[name] = data[name].variable.copy(data=nothing)
-        encoding[name] = {"chunks": array.data.chunksize, "compressors": None}
-    for text, variable in data.variables.items():
-        if variable.dtype.kind in "OUT":
-            data[text] = variable.compute().astype(object)
-    return data, encoding
+def _plain(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Attributes as JSON can hold them."""
+    return {str(name): value.tolist() if hasattr(value, "tolist") else value for name, value in attrs.items()}
 
 
 def _is_cut(array: Named, sizes: Mapping[str, int]) -> bool:
@@ -184,11 +199,3 @@ def _is_cut(array: Named, sizes: Mapping[str, int]) -> bool:
 
 def _lazy(results: xr.Dataset) -> list[str]:
     return [str(name) for name, variable in results.variables.items() if variable.chunks is not None]
-
-
-def _make_folders(root: Path, folder: Path) -> None:
-    """Make folders below one that must exist: a store that was removed is not to come back."""
-    if not folder.is_dir():
-        if folder != root:
-            _make_folders(root, folder.parent)
-        folder.mkdir(exist_ok=folder != root)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from xpcs_dask.fitting.layout import Flag, Rung, Status
+
+Codes: TypeAlias = NDArray[np.integer]
 
 
 def summary(results: xr.Dataset | xr.DataTree) -> dict[str, Any]:
@@ -29,8 +32,15 @@ def summary(results: xr.Dataset | xr.DataTree) -> dict[str, Any]:
         np.concatenate([part[name].values.reshape(-1) for part in loaded]) if loaded else np.zeros(0, dtype=np.int64)
         for name in ("status", "rung", "flags")
     )
+    return count(status, rung, flags)
+
+
+def count(status: Codes, rung: Codes, flags: Codes) -> dict[str, Any]:
+    """`summary` of codes (n,) that are there."""
     ok = status == Status.CONVERGED
     doubtful = (flags & ~flags.dtype.type(Flag.POINTS_EXCLUDED)) != 0
+    bits = np.unpackbits(flags.astype("<u4").view(np.uint8).reshape(-1, 4), axis=1, bitorder="little")
+    each = bits.sum(axis=0, dtype=np.int64)
     return {
         "curves": int(status.size),
         "ok": int(ok.sum()),
@@ -38,7 +48,7 @@ def summary(results: xr.Dataset | xr.DataTree) -> dict[str, Any]:
         "flagged": int((ok & doubtful).sum()),
         "status_counts": _counts(status, Status),
         "rung_counts": _counts(rung, Rung),
-        "flag_counts": {str(flag.name).lower(): int(((flags & int(flag)) != 0).sum()) for flag in Flag},
+        "flag_counts": {str(flag.name).lower(): int(each[int(flag).bit_length() - 1]) for flag in Flag},
     }
 
 
