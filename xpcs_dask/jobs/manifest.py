@@ -90,7 +90,7 @@ class Cpu(Record):
     all: float = 0.0
     """Of this process and its children, from the beginning: start-up of workers and opening of files included."""
     blocks: float = 0.0
-    """Inside blocks: reading, fitting, writing."""
+    """Inside blocks (reading, fitting, writing), of the threads that did them; Zarr unpacks in threads of its own."""
     outside: float | None = None
     """`all` without `blocks`, as a share of `blocks`; null if the workers are no children of this process."""
 

@@ -24,6 +24,8 @@ ROUNDS = {0.05: 5, 0.5: 5, 2: 2}
 """Rounds of each size, in gigabytes; one of any other."""
 FREE = 60e9
 """Bytes that must be free on disk for 20 GB."""
+DEFAULT_ERRORS = 2.0
+"""Gigabytes up to which the default errors are raced too: they take several times as long."""
 WHOLE = 6.0
 """Gigabytes up to which results are compared with those of a fit in memory."""
 
@@ -94,8 +96,8 @@ def measure(bench: Bench, sizes: list[float], rounds: int) -> None:
         races[size] = bench.race(size, "quoted", rounds or ROUNDS.get(size, 1))
         print(tables.overheads(size, races[size]), flush=True)
     small = [size for size in sizes if size <= 0.5] or sizes[:1]
-    for size in small:
-        race = bench.race(size, "auto", rounds or 2, ("threads:2",))
+    for size in [size for size in sizes if size <= DEFAULT_ERRORS]:
+        race = bench.race(size, "auto", rounds or (2 if size in small else 1), ("threads:2",))
         print(tables.overheads(size, race, "auto"), flush=True)
     middle = max(small)
     one = [bench.ask("fit", stack=bench.stack(middle), errors="quoted", spec="threads:1") for _ in range(rounds or 3)]
