@@ -2,7 +2,7 @@ import numba
 import numpy as np
 
 from xpcs_dask.fitting.kernel.compiled import compiled
-from xpcs_dask.fitting.kernel.exp import near_exp, vexp, vlog
+from xpcs_dask.fitting.kernel.exp import estrin_exp, near_exp, vexp, vlog
 
 
 @compiled
@@ -26,6 +26,19 @@ def evaluate(x):
 def test_agrees_with_numpy_over_the_whole_range():
     x = np.concatenate([np.linspace(-700, 700, 20_001), np.linspace(-1e-3, 1e-3, 1001)])
     np.testing.assert_allclose(evaluate(x), np.exp(x), rtol=1e-14)
+
+
+@compiled
+def exponentials_in_pairs(x, out):
+    for i in range(x.size):
+        out[i] = estrin_exp(x[i])
+
+
+def test_terms_in_pairs_give_the_same():
+    x = np.concatenate([np.linspace(-700, 700, 20_001), np.linspace(-1e-3, 1e-3, 1001)])
+    out = np.empty_like(x)
+    exponentials_in_pairs(x, out)
+    np.testing.assert_allclose(out, np.exp(x), rtol=1e-14)
 
 
 def test_the_quick_one_is_good_to_ten_digits():

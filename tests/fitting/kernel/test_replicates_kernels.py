@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from tests.fitting.kernel.curves import DELAYS, double_curves, single_curves
-from xpcs_dask.fitting.kernel import replicates_double as two
 from xpcs_dask.fitting.kernel import replicates_single as one
+from xpcs_dask.fitting.kernel.double_bend import bend_step, fill_third
+from xpcs_dask.fitting.kernel.double_curvature import fill_curvature
+from xpcs_dask.fitting.kernel.double_newton import inner_step, newton_problem
+from xpcs_dask.fitting.kernel.double_pass import evaluate, fill_exponentials
 from xpcs_dask.fitting.kernel.single import moments
 from xpcs_dask.fitting.models import DOUBLE, SINGLE
 
@@ -58,31 +61,96 @@ def test_sums_shared_by_all_resamples_are_those_of_one():
     np.testing.assert_allclose([ww, wy, yy], [w2.sum(), w2 @ y, w2 @ y**2], rtol=1e-12)
 
 
+class Double:
+    """One curve of two components as the kernels see it, and scratch arrays."""
+
+    def __init__(self, wave=0.0):
+        self.theta, y, sigma = double_curves(1, seed=3)
+        self.w = 1 / sigma[0] / np.sqrt(np.mean(sigma[0] ** -2.0))
+        self.y = (y[0] if wave else DOUBLE.evaluate(DELAYS, *self.theta[0])) - 1 + wave * np.sin(3 * U)
+        t = self.theta[0]
+        self.z = np.array([np.log(t[1]), t[2], np.log(t[4]), *t[5:]])
+        self.curve = np.zeros((5, 64))
+        self.curve[0], self.curve[3], self.curve[4] = U, self.w, self.w * self.y
+        self.sums = np.array([self.w @ self.w, self.w**2 @ self.y, self.w**2 @ self.y**2])
+        self.E, self.rows, self.products, self.Q = (np.zeros(k) for k in ((4, 64), (6, 64), (6, 8), (5, 5)))
+        self.small, self.g1 = np.zeros((18, 5)), np.zeros(64)
+
+    def profile(self, p):
+        return profile(DOUBLE.evaluate(DELAYS, 1.0, np.exp(p[0]), p[1], 0.0, np.exp(p[2]), p[3], p[4]), self.y, self.w)
+
+    def newton(self, z, exact=1.0):
+        """Chi2, half gradient (downhill) and half Hessian at z."""
+        fill_exponentials(U, z, self.E)
+        a, d, chi2, *free = evaluate(self.curve, self.sums, FREE, z, self.E, self.rows, self.products)
+        fill_curvature(self.curve, z, a, d, self.E, self.rows, self.g1, self.Q)
+        H, g = np.zeros((5, 5)), np.zeros(5)
+        newton_problem(self.products, self.Q, self.sums[0], a, d, *free, exact, H, g, np.zeros(5), np.zeros((2, 5)))
+        return chi2, g, H
+
+
 @pytest.mark.parametrize("exact", [0.0, 1.0])
 def test_double_newton_problem_is_that_of_the_profile(exact):
-    theta, y, sigma = double_curves(1, seed=3)
-    y, w = y[0] - 1, 1 / sigma[0] / np.sqrt(np.mean(sigma[0] ** -2.0))
-    # large residuals, so that second derivatives matter; none where Gauss-Newton's is to be the Hessian
-    y = y + 0.05 * np.sin(3 * U) if exact else DOUBLE.evaluate(DELAYS, *theta[0]) - 1
-    z = np.array([np.log(theta[0, 1]), theta[0, 2], np.log(theta[0, 4]), *theta[0, 5:]]) * (1 + 1e-3 * exact)
-    curve = np.zeros((5, 64))
-    curve[0], curve[3], curve[4] = U, w, w * y
-    sums = np.array([w @ w, w**2 @ y, w**2 @ y**2])
-    E, rows, products, Q = (np.zeros(k) for k in ((4, 64), (6, 64), (6, 8), (5, 5)))
-    two.fill_exponentials(U, z, E)
-    a, d, chi2, *free = two.evaluate(curve, sums, FREE, z, E, rows, products)
-
-    def own_profile(p):
-        return profile(DOUBLE.evaluate(DELAYS, 1.0, np.exp(p[0]), p[1], 0.0, np.exp(p[2]), p[3], p[4]), y, w)
-
-    two.fill_curvature(curve, z, a, d, E, rows, np.zeros(64), Q)
-    H, g, along, follow = np.zeros((5, 5)), np.zeros(5), np.zeros(5), np.zeros((2, 5))
-    two.newton_problem(products, Q, sums[0], a, d, *free, exact, H, g, along, follow)
-    gradient, hessian = differences(own_profile, z)
+    """Large residuals, so that second derivatives matter; none where Gauss-Newton's is to be the Hessian."""
+    curve = Double(wave=0.05 * exact)
+    z = curve.z * (1 + 1e-3 * exact)
+    chi2, g, H = curve.newton(z, exact)
+    gradient, hessian = differences(curve.profile, z)
     np.testing.assert_allclose(H, hessian / 2, rtol=1e-3, atol=1e-5 * np.abs(H).min())
     if exact:
-        assert chi2 == pytest.approx(own_profile(z), rel=1e-8)
+        assert chi2 == pytest.approx(curve.profile(z), rel=1e-8)
         np.testing.assert_allclose(g, -gradient / 2, rtol=1e-4)
+
+
+def third_derivatives(curve):
+    point = np.zeros(5), np.zeros(5), curve.products, curve.Q
+    third = np.full((5, 5, 5), np.nan)
+    fill_third(curve.curve, curve.sums, FREE, curve.z, point, curve.E, curve.rows, curve.g1, curve.small, third)
+    return third
+
+
+def test_third_derivatives_are_those_of_the_hessian():
+    """A quarter of those of chi2, and the same along whichever coordinates they are taken in turn."""
+    curve = Double(wave=0.05)
+    third = third_derivatives(curve)
+    np.testing.assert_allclose(third, third.transpose(1, 0, 2), atol=1e-4 * np.abs(third).max())
+    h, direction = 1e-3, np.array([0.3, -0.2, 0.5, 0.1, 0.2])
+    change = curve.newton(curve.z + h * direction)[2] - curve.newton(curve.z - h * direction)[2]
+    np.testing.assert_allclose(
+        np.tensordot(direction, third, 1), change / (4 * h), atol=1e-5 * np.abs(third).max(), rtol=1e-4
+    )
+
+
+def factor_of(H, g):
+    step, L = np.zeros(5), np.zeros((5, 5))
+    far = np.full(5, 99.0)
+    assert inner_step(H, g, np.zeros(5), np.zeros(5), -far, far, step, L)
+    return step, L
+
+
+def test_a_bent_step_solves_the_next_order():
+    rng = np.random.default_rng(4)
+    root = rng.normal(size=(5, 9))
+    H, s = root @ root.T, 0.01 * rng.normal(size=5)
+    third = rng.normal(size=(5, 5, 5))
+    step, L = factor_of(H, H @ s)
+    far = np.full(5, 99.0)
+    square = bend_step(third, L, np.zeros(5), -far, far, s @ H @ s, step, np.zeros(5))
+    bend = -np.linalg.solve(H, np.einsum("kij,i,j->k", third, s, s))
+    np.testing.assert_allclose(step, s + bend, rtol=1e-9)
+    assert square == pytest.approx(bend @ H @ bend, rel=1e-9)
+
+
+def test_a_step_is_not_bent_much_nor_out_of_the_box():
+    rng = np.random.default_rng(4)
+    H, s, third = np.eye(5), np.full(5, 0.01), np.abs(rng.normal(size=(5, 5, 5)))
+    far, wall = np.full(5, 99.0), np.full(5, -99.0)
+    step, L = factor_of(H, s.copy())
+    assert bend_step(1e3 * third, L, np.zeros(5), -far, far, s @ s, step, np.zeros(5)) > 0.25 * s @ s
+    np.testing.assert_allclose(step, s, rtol=1e-12)
+    wall[3] = 0.01 * (1 - 1e-9)
+    assert bend_step(third, L, np.zeros(5), wall, far, s @ s, step, np.zeros(5)) > 0
+    np.testing.assert_allclose(step, s, rtol=1e-12)
 
 
 def test_inner_step_solves_and_knows_the_box():
@@ -90,9 +158,9 @@ def test_inner_step_solves_and_knows_the_box():
     root = rng.normal(size=(5, 7))
     N, g, damping = root @ root.T, rng.normal(size=5), rng.random(5)
     z, low, high, step, L = np.zeros(5), np.full(5, -99.0), np.full(5, 99.0), np.zeros(5), np.zeros((5, 5))
-    assert two.inner_step(N, g, damping, z, low, high, step, L)
+    assert inner_step(N, g, damping, z, low, high, step, L)
     np.testing.assert_allclose(step, np.linalg.solve(N + np.diag(damping), g), rtol=1e-9)
     high[2] = step[2] - 1e-3
-    assert not two.inner_step(N, g, damping, z, low, high, step, L)
+    assert not inner_step(N, g, damping, z, low, high, step, L)
     high[2] = 99.0
-    assert not two.inner_step(N - 50 * np.eye(5), g, damping, z, low, high, step, L)
+    assert not inner_step(N - 50 * np.eye(5), g, damping, z, low, high, step, L)

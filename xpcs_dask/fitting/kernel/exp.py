@@ -73,6 +73,18 @@ def vexp(x):
 
 
 @rounding
+def estrin_exp(x):
+    """Exponential of x as precise as `vexp`, its terms in pairs (Estrin): shorter chains where few fill a pass."""
+    k, r = _reduced(x)
+    r2 = r * r
+    r4 = r2 * r2
+    low = (1.0 + r) + r2 * (0.5 + r * (1.0 / 6))
+    middle = (1.0 / 24 + r * (1.0 / 120)) + r2 * (1.0 / 720 + r * (1.0 / 5040))
+    high = (1.0 / 40320 + r * (1.0 / 362880)) + r2 * (1.0 / 3628800 + r * (1.0 / 39916800))
+    return _times_power_of_two(low + r4 * (middle + r4 * high), k)
+
+
+@rounding
 def near_exp(x):
     """Exponential of x to 3e-10: enough on the way to a minimum that exact passes then confirm."""
     k, r = _reduced(x)
