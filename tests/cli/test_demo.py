@@ -56,6 +56,7 @@ def test_found_and_true_diffusion_agree(made):
     assert sorted(float(truth) for _, _, truth, _ in found) == sorted(demo.DIFFUSIONS)
 
 
+@pytest.mark.slow
 def test_running_it_again_gives_the_same(made):
     folder, out = made
     again = CliRunner().invoke(app, ["demo", "-o", str(folder)])

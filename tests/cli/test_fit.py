@@ -309,6 +309,7 @@ def test_files_that_differ_become_groups(store):
     assert len(names) == len(set(names)) == 11
 
 
+@pytest.mark.slow
 def test_a_store_of_groups_is_known_again_each_time(store):
     folder = carried("boost_corr")
     first = fit(folder, "-o", store, "--model", "simple", "--json")

@@ -43,7 +43,7 @@ def equal(found, known):
     [{}, {"fit": {"detail": "full"}}, {"bootstrap": {"resamples": 50, "over": "delay"}, "cache": False}],
     ids=["core", "full", "bootstrap"],
 )
-@pytest.mark.parametrize("source", ["series", "groups"])
+@pytest.mark.parametrize("source", ["series", pytest.param("groups", marks=pytest.mark.slow)])
 def test_the_bits_of_the_python_call_whatever_the_blocks(files, tmp_path, source, settings):
     paths = files if source == "series" else [carried("boost_corr")]
     data = xd.open_g2([str(path) for path in paths], on_error="skip", on_mismatch="split")
@@ -104,6 +104,7 @@ def test_a_second_call_does_nothing_and_a_lost_manifest_comes_back(files, tmp_pa
         xd.run(config, fit={"loss": "huber"})
 
 
+@pytest.mark.cluster
 def test_it_runs_on_processes_as_it_is(files, tmp_path):
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context

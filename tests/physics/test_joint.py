@@ -137,6 +137,7 @@ def test_clusters_are_a_jackknife_over_bins():
     np.testing.assert_allclose(jackknife_covariance(project(theta, curves, sharing)), expected, rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_intervals_cover_where_delays_are_correlated():
     """Every curve has noise of its own that all delays share: only clusters know."""
     rng = np.random.default_rng(5)

@@ -64,7 +64,9 @@ def test_a_stack_holds_what_regroup_gives(folder, tmp_path, by):
 
 
 @pytest.mark.parametrize("kind", ["linear", "ratio"])
-@pytest.mark.parametrize(("delays", "piece"), [(1, 60), (3, 50), (5, 1000), (100, 64)])
+@pytest.mark.parametrize(
+    ("delays", "piece"), [pytest.param(1, 60, marks=pytest.mark.slow), (3, 50), (5, 1000), (100, 64)]
+)
 def test_the_bits_do_not_depend_on_blocks_or_scheduler(folder, tmp_path, streamed, kind, delays, piece):
     expected = regroup(folder, "pixel", kind=kind).compute(scheduler="sync")
     streamed(delays, piece)

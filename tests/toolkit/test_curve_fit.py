@@ -153,6 +153,7 @@ def test_what_nobody_can_fit_raises_what_scipy_raises():
         robust_curve_fit(never, X, Y, bounds=(0, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [0, 1])
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CARRIED / "nist").glob("*.dat")))
 @pytest.mark.filterwarnings("ignore:overflow|divide by zero|invalid value:RuntimeWarning")

@@ -72,7 +72,8 @@ def program(
     # Others set levels of their own when they are imported.
     handler.addFilter(lambda said: said.levelno >= (level if said.name.startswith("xpcs_dask") else logging.WARNING))
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=[handler])
-    logging.getLogger("xpcs_dask").setLevel(level)
+    if level < logging.WARNING:
+        logging.getLogger("xpcs_dask").setLevel(level)
 
 
 def main() -> None:
