@@ -48,8 +48,8 @@ def test_a_job_from_its_files_to_its_end(clock, heard):
     clock.now += 2
     monitor.add(entry(failed=1, hits=3))
     clock.now += 2
-    monitor.add(entry(worker="a:2/t-0", memory=50 * MB, peak=60 * MB, misses=2))
-    monitor.add(entry(worker="a:2/t-0", memory=70 * MB, peak=75 * MB))
+    monitor.add(entry(worker="a:2/t-0", memory=50 * MB, peak=75 * MB, misses=2))
+    monitor.add(entry(worker="a:2/t-0", memory=70 * MB, peak=60 * MB))
     monitor.end()
     assert [state.stage for state in heard] == ["opening", "fitting", "fitting", "fitting", "done"]
     first, *_, last = heard
