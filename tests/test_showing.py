@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from xpcs_dask.engine.events import State
-from xpcs_dask.showing import bars, notebook_text, sentence, shown
+from xpcs_dask.engine.events import State, sentence
+from xpcs_dask.showing import bars, notebook_text, shown
 
 FITTING = State(
     stage="fitting", blocks=4, blocks_done=1, curves=50, curves_done=20, bytes=10**8, bytes_read=4 * 10**7,
@@ -29,9 +29,12 @@ def test_bars_are_drawn_on_stderr(capsys):
 
 def test_a_sentence_says_what_a_person_asks():
     assert sentence(FITTING) == (
-        "fitting: 20 of 50 curves, 2,500 curves/s, 1 of 4 blocks, 40 of 100 MB, 2 no_data, 300 MB of memory, 12 s left"
+        "fitting: 20 of 50 curves, 2,500 curves/s, 1 of 4 blocks, 40 of 100 MB, 2 no_data, 300 MB of memory, "
+        "12 s left, 0 s so far"
     )
-    assert sentence(State(files=3, files_opened=1)) == "opening: 1 of 3 files, 0 MB of memory"
+    regrouping = State(stage="regrouping", bytes=2 * 10**9, bytes_read=5 * 10**8, elapsed=7.2)
+    assert sentence(regrouping) == "regrouping: 500 of 2,000 MB, 7 s so far"
+    assert sentence(State(files=3, files_opened=1)) == "opening: 1 of 3 files, 0 s so far"
 
 
 def test_a_notebook_has_one_line_that_changes(monkeypatch):

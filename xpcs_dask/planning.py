@@ -13,7 +13,7 @@ import xarray as xr
 from xpcs_dask import api, bootstrapping
 from xpcs_dask.api import Data
 from xpcs_dask.config import BootstrapConfig, FitConfig
-from xpcs_dask.engine.budget import available, parse_bytes
+from xpcs_dask.engine.budget import allowed
 from xpcs_dask.engine.plan import Plan, Sizes, make_plan
 from xpcs_dask.errors import NoUsableInputError
 from xpcs_dask.fitting.adaptive import GROUP_BYTES
@@ -83,7 +83,7 @@ def plan(
     config = FitConfig.make(config, **settings)
     boot = BootstrapConfig.make(resamples=bootstrap) if bootstrap else None
     sizes = sizes_of(data, lazy_results(data, model, config, boot), config, boot)
-    budget = available() if memory is None else parse_bytes(memory) if isinstance(memory, str) else memory
+    budget = allowed(memory)
     return make_plan(list(sizes.values()), workers or os.cpu_count() or 1, budget)
 
 

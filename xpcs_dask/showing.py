@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from xpcs_dask.engine.events import Listener, State, log
+from xpcs_dask.engine.events import Listener, State, log, sentence
 
-__all__ = ["bars", "notebook_text", "sentence", "shown"]
+__all__ = ["bars", "notebook_text", "shown"]
 
 
 @contextmanager
@@ -49,11 +49,12 @@ def bars() -> Iterator[Listener]:
         tasks: dict[str, Any] = {}
 
         def draw(state: State) -> None:
-            stage = "opening" if state.stage == "opening" else "fitting"
+            stage = "fitting" if state.stage == "done" else state.stage
             if stage not in tasks:
                 tasks[stage] = drawn.add_task(stage, total=None, said="")
-            done, total = _done(state)
-            drawn.update(tasks[stage], completed=done, total=total, said=_said(state))
+            done, total, unit = state.progress
+            said = f"{state.curves_per_second:,.0f} curves/s" if state.curves_per_second else unit
+            drawn.update(tasks[stage], completed=done, total=total, said=said)
 
         yield draw
 
@@ -68,30 +69,6 @@ def notebook_text() -> Listener:
         handle.update({"text/plain": sentence(state)}, raw=True)
 
     return write
-
-
-def sentence(state: State) -> str:
-    """Say how a job stands in one line."""
-    done, total = _done(state)
-    unit = "files" if state.stage == "opening" else "curves"
-    parts = [f"{state.stage}: {done:,} of {total:,} {unit}", _said(state)]
-    if state.blocks:
-        parts.append(f"{state.blocks_done} of {state.blocks} blocks")
-    if state.bytes:
-        parts.append(f"{state.bytes_read / 1e6:,.0f} of {state.bytes / 1e6:,.0f} MB")
-    parts += [f"{number:,} {status}" for status, number in state.failures.items()]
-    parts.append(f"{state.memory / 1e6:,.0f} MB of memory")
-    if state.stage == "fitting" and state.seconds_left is not None:
-        parts.append(f"{state.seconds_left:.0f} s left")
-    return ", ".join(part for part in parts if part)
-
-
-def _done(state: State) -> tuple[int, int]:
-    return (state.files_opened, state.files) if state.stage == "opening" else (state.curves_done, state.curves)
-
-
-def _said(state: State) -> str:
-    return f"{state.curves_per_second:,.0f} curves/s" if state.curves_per_second else ""
 
 
 def _in_notebook() -> bool:

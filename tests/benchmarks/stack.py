@@ -19,7 +19,6 @@ from statistics import median
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"))
 
-import dask
 import numpy as np
 import psutil
 import xarray as xr
@@ -78,7 +77,7 @@ def from_stack(path: Path, errors: str) -> Callable[[], None]:
     def run() -> None:
         fits = api.packed_fits(open_stack(path), "single", config)
         assert isinstance(fits, PackedFits)
-        fits.computed(dask.compute(fits.arrays())[0]).labelled()
+        fits.labelled().compute()
 
     return run
 

@@ -76,5 +76,5 @@ def test_the_log_is_on_stderr_as_asked(settings, tmp_path):
     command = [sys.executable, "-c", program, "--log", "info", "run", str(settings)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "INFO xpcs_dask.engine.events: done: 1 of 1 blocks, 4 of 4 curves" in done.stderr
+    assert "INFO xpcs_dask.engine.events: done: 4 of 4 curves" in done.stderr
     assert call("--log", "loud", "run", settings).exit_code == 2

@@ -116,4 +116,4 @@ def test_the_log_hears_every_ten_seconds_and_the_end(caplog):
     tell(State(stage="done", elapsed=25.0))
     assert [message.split(":")[0] for message in caplog.messages] == ["fitting"] * 3 + ["done"]
     assert "10 of 25 curves" in caplog.messages[1]
-    assert "2 without a fit" in caplog.messages[1]
+    assert "2 no_data" in caplog.messages[1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xpcs_dask.physics.clusters import all_bins, bin_pixels, cluster_g2, pooled, standard_error
+from xpcs_dask.physics.clusters import all_bins, cluster_g2, pooled, standard_error
 from xpcs_dask.simulate.correlator import bin_g2, correlate
 from xpcs_dask.simulate.frames import photon_counts
 from xpcs_dask.simulate.multitau import schedule
@@ -18,6 +18,12 @@ STATIC = np.array([[1, 1, 2, 0, 3, 4], [1, 1, 2, 2, 3, 4], [0, 1, 2, 2, 2, 4]])
 def sums_of(pixels, seed=0, delays=3):
     rng = np.random.default_rng(seed)
     return 0.5 + rng.random((3, delays, pixels))
+
+
+def bin_pixels(dynamic, static, label, by, segments):
+    """One bin."""
+    (found,) = all_bins(dynamic, static, [label], by, segments)
+    return found
 
 
 def test_the_pooled_value_is_the_mean_over_static_bins_of_ratios_of_means():

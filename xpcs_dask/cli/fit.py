@@ -9,6 +9,7 @@ import typer
 
 from xpcs_dask.cli.exits import one_line_errors
 from xpcs_dask.cli.options import (
+    Again,
     AsJson,
     Debug,
     DelayUnit,
@@ -19,6 +20,7 @@ from xpcs_dask.cli.options import (
     Quiet,
     QUnit,
     Scheduler,
+    Strict,
     block_files,
     named_numbers,
     named_ranges,
@@ -85,10 +87,8 @@ def fit(
             show_default=False,
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Fit again, whatever the output holds.")] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 5 when a file was rejected or a curve failed.")
-    ] = False,
+    overwrite: Again = False,
+    strict: Strict = False,
     as_json: AsJson = False,
     progress: Progress = "auto",
     quiet: Quiet = False,

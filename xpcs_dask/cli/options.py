@@ -28,6 +28,10 @@ Scheduler: TypeAlias = Annotated[
 Memory: TypeAlias = Annotated[
     str, typer.Option(help="Memory that the fit may take, such as 1GiB; default: what is free.", show_default=False)
 ]
+Again: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Fit again, whatever the output holds.")]
+Strict: TypeAlias = Annotated[
+    bool, typer.Option("--strict", help="Exit with 5 when a file was rejected or a curve failed.")
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Progress: TypeAlias = Annotated[
     str, typer.Option(help="On stderr: bar, json (one object a line) or none; auto is bar on a terminal.")

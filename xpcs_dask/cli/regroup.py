@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +20,7 @@ from xpcs_dask.cli.options import (
     Quiet,
     Scheduler,
     counting_files,
-    progress_kind,
+    listening,
 )
 from xpcs_dask.errors import OutputExistsError, StrictError
 
@@ -57,6 +54,7 @@ def regroup(
     from xpcs_dask.cluster.connect import parse
     from xpcs_dask.cluster.executor import executor
     from xpcs_dask.engine.budget import parse_bytes
+    from xpcs_dask.engine.events import State
     from xpcs_dask.engine.stream import Hands
     from xpcs_dask.io.stack import check_place, is_stack
     from xpcs_dask.physics.regroup_store import regrouping, write
@@ -74,7 +72,15 @@ def regroup(
             if not quiet:
                 typer.echo(f"{output} was made from these files as they are; nothing to do", err=True)
         else:
-            with bar(progress_kind(progress, quiet), work.nbytes) as advance:
+            with listening(progress, quiet) as listeners:
+
+                def advance(done: int) -> None:
+                    elapsed = round(time.perf_counter() - begun, 3)
+                    state = State(stage="regrouping", bytes_read=done, bytes=total, elapsed=elapsed)
+                    for listener in listeners:
+                        listener(state)
+
+                total = work.nbytes
                 _, work = write(
                     work, output, Hands(pool, workers), overwrite=overwrite, on_error="skip", advance=advance
                 )
@@ -102,37 +108,6 @@ def check_same(output: Path, work: Regrouping) -> None:
 def _state(item: dict[str, Any]) -> tuple[Any, ...]:
     """File, size and time of modification: whether a file is damaged inside shows only when all of it is read."""
     return item["file"], item.get("size"), item.get("modified")
-
-
-@contextmanager
-def bar(kind: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Give what hears how many bytes of sums are done: a bar on stderr, or one JSON object a line."""
-    if kind == "bar":
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-        from rich.progress import Progress as Bars
-
-        columns = (
-            TextColumn("regrouping"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Bars(*columns, console=Console(file=sys.stderr)) as drawn:
-            task = drawn.add_task("regrouping", total=total)
-            yield lambda done: drawn.update(task, completed=done)
-    elif kind == "json":
-        begun = time.perf_counter()
-
-        def tell(done: int) -> None:
-            elapsed = round(time.perf_counter() - begun, 3)
-            line = {"stage": "regrouping", "elapsed": elapsed, "bytes_read": done, "bytes": total}
-            typer.echo(json.dumps(line), err=True)
-
-        yield tell
-    else:
-        yield lambda done: None
 
 
 def described(work: Regrouping, output: Path, begun: float) -> report.Report:

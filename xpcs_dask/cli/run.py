@@ -9,7 +9,7 @@ import typer
 
 from xpcs_dask.cli import report
 from xpcs_dask.cli.exits import one_line_errors
-from xpcs_dask.cli.options import AsJson, Debug, Progress, Quiet, listening
+from xpcs_dask.cli.options import Again, AsJson, Debug, Progress, Quiet, Strict, listening
 
 if TYPE_CHECKING:
     from xpcs_dask.config import RunConfig
@@ -24,10 +24,8 @@ def run(
     output: Annotated[
         str, typer.Option("--output", "-o", help="Store to write instead of the one in it.", show_default=False)
     ] = "",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Fit again, whatever the output holds.")] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 5 when a file was rejected or a curve failed.")
-    ] = False,
+    overwrite: Again = False,
+    strict: Strict = False,
     as_json: AsJson = False,
     progress: Progress = "auto",
     quiet: Quiet = False,

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from xpcs_dask.errors import ConfigError, SchedulerError
 
-__all__ = ["Connection", "Kind", "connect", "finished_keys"]
+__all__ = ["Connection", "Kind", "connect"]
 
 Kind: TypeAlias = Literal["sync", "threads", "processes", "local", "address"]
 
@@ -213,13 +213,3 @@ def _lost(error: BaseException) -> bool:
     from distributed.scheduler import NoWorkerError
 
     return isinstance(error, CancelledError | KilledWorker | CommClosedError | NoWorkerError)
-
-
-def finished_keys(running: Any) -> Iterator[Any]:
-    """Keys of persisted Dask collections on a cluster, each as soon as its block is done; a failed block raises."""
-    from distributed import as_completed, futures_of
-
-    for future in as_completed(futures_of(running)):
-        if future.status != "finished":
-            future.result()
-        yield future.key

@@ -10,11 +10,18 @@ from typing import Any
 from xpcs_dask.engine.memory import PROCESS, ROOT, groups
 from xpcs_dask.errors import ConfigError
 
-__all__ = ["available", "of_workers", "parse_bytes"]
+__all__ = ["allowed", "available", "of_workers", "parse_bytes"]
 
 SHARE = 0.8
 """Of the free memory that a plan may take."""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def allowed(memory: int | str | None) -> int:
+    """Bytes that were told, as a number or a text such as ``"1GiB"``; `available` if nothing was."""
+    if memory is None:
+        return available()
+    return parse_bytes(memory) if isinstance(memory, str) else memory
 
 
 def available(process: Path = PROCESS, root: Path = ROOT) -> int:

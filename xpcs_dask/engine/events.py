@@ -18,7 +18,7 @@ from typing import IO, Any, Literal, TypeAlias
 from xpcs_dask.engine.ledger import Entry, total
 from xpcs_dask.engine.memory import resident
 
-__all__ = ["Listener", "Monitor", "State", "Worker", "json_lines", "log", "worker_name"]
+__all__ = ["Listener", "Monitor", "State", "Worker", "json_lines", "log", "sentence", "worker_name"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Worker:
 class State:
     """A job at one moment."""
 
-    stage: Literal["opening", "fitting", "done"] = "opening"
+    stage: Literal["opening", "fitting", "regrouping", "done"] = "opening"
     elapsed: float = 0.0
     """Seconds since the job began."""
     files_opened: int = 0
@@ -65,6 +65,15 @@ class State:
     memory: int = 0
     """Bytes resident in this process and those of the workers."""
     workers: Mapping[str, Worker] = field(default_factory=dict)
+
+    @property
+    def progress(self) -> tuple[int, int, str]:
+        """How much is done of how much, and of what."""
+        if self.stage == "opening":
+            return self.files_opened, self.files, "files"
+        if self.stage == "regrouping":
+            return self.bytes_read // 10**6, self.bytes // 10**6, "MB"
+        return self.curves_done, self.curves, "curves"
 
 
 Listener: TypeAlias = Callable[[State], None]
@@ -210,13 +219,28 @@ def log() -> Listener:
         if state.stage != "done" and (state.stage == "opening" or state.elapsed - last < LOG_PAUSE):
             return
         last = state.elapsed
-        logger.info(
-            "%s: %d of %d blocks, %d of %d curves, %.0f curves/s, %d without a fit, %.0f MB, %.1f s",
-            state.stage, state.blocks_done, state.blocks, state.curves_done, state.curves, state.curves_per_second,
-            sum(state.failures.values()), state.memory / 1e6, state.elapsed,
-        )  # fmt: skip
+        logger.info("%s", sentence(state))
 
     return write
+
+
+def sentence(state: State) -> str:
+    """Say how a job stands in one line."""
+    done, total, unit = state.progress
+    parts = [f"{state.stage}: {done:,} of {total:,} {unit}"]
+    if state.curves_per_second:
+        parts.append(f"{state.curves_per_second:,.0f} curves/s")
+    if state.blocks:
+        parts.append(f"{state.blocks_done} of {state.blocks} blocks")
+    if state.bytes and unit != "MB":
+        parts.append(f"{state.bytes_read / 1e6:,.0f} of {state.bytes / 1e6:,.0f} MB")
+    parts += [f"{number:,} {status}" for status, number in state.failures.items()]
+    if state.memory:
+        parts.append(f"{state.memory / 1e6:,.0f} MB of memory")
+    if state.stage == "fitting" and state.seconds_left is not None:
+        parts.append(f"{state.seconds_left:.0f} s left")
+    parts.append(f"{state.elapsed:.0f} s so far")
+    return ", ".join(parts)
 
 
 def _process(worker: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -67,10 +67,6 @@ class Blocks:
     def __len__(self) -> int:
         return math.prod(self.grid.values())
 
-    def nbytes(self, parts: Sequence[Part]) -> dict[str, int]:
-        """Bytes of each part."""
-        return {part.name: self._bytes(part) for part in parts}
-
     def parts(self, number: int) -> tuple[Part, ...]:
         """Return what belongs to a block."""
         place = dict(zip(self.grid, np.unravel_index(number, tuple(self.grid.values()) or (1,)), strict=False))
@@ -103,11 +99,6 @@ class Blocks:
 
     def _key(self, part: Part) -> tuple[Any, ...]:
         return (self.arrays[part.name].data.name, *part.index)
-
-    def _bytes(self, part: Part) -> int:
-        array = self.arrays[part.name].data
-        shape = (sizes[k] for sizes, k in zip(array.chunks, part.index, strict=True))
-        return math.prod(shape) * int(array.dtype.itemsize)
 
 
 def work_out(work: bytes) -> list[Any]:

@@ -13,7 +13,7 @@ import xarray as xr
 from xpcs_dask.cluster import Connection, connect
 from xpcs_dask.cluster.executor import executor
 from xpcs_dask.config import RunConfig
-from xpcs_dask.engine.budget import available, of_workers, parse_bytes
+from xpcs_dask.engine.budget import allowed, of_workers
 from xpcs_dask.engine.cache import Cache
 from xpcs_dask.engine.events import Listener, Monitor
 from xpcs_dask.engine.plan import Plan, make_plan
@@ -116,8 +116,7 @@ def check(config: RunConfig) -> None:
 
     if config.cached:
         Cache.of_environment()  # refuses a folder that others can write
-    if isinstance(config.memory, str):
-        parse_bytes(config.memory)
+    allowed(config.memory)
     resolve(config.model).box(None, config.fit.bounds, config.fit.fixed)
     parse(config.scheduler)
     check_arguments(include=config.include, told=Told(**config.told), included=SCALARS)
@@ -202,13 +201,11 @@ def _check_unfinished(output: Path, job: Job) -> None:
 
 def _budget(config: RunConfig, connection: Connection) -> int:
     """Bytes that all tasks together may take."""
-    if config.memory is not None:
-        return parse_bytes(config.memory) if isinstance(config.memory, str) else config.memory
-    if connection.client is not None:
+    if config.memory is None and connection.client is not None:
         found = of_workers(connection.client.scheduler_info(n_workers=-1)["workers"].values())
         if found is not None:
             return found
-    return available()
+    return allowed(config.memory)
 
 
 def _tree(results: dict[str, xr.Dataset]) -> Results:

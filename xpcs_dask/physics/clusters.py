@@ -44,22 +44,14 @@ class BinPixels:
         return np.bincount(self.static).astype(np.float64)
 
 
-def bin_pixels(
-    dynamic: NDArray[np.integer], static: NDArray[np.integer], label: int, by: By, segments: int
-) -> BinPixels:
-    """Pixels of the dynamic bin `label`, put into clusters.
+def all_bins(
+    dynamic: NDArray[np.integer], static: NDArray[np.integer], labels: Sequence[int], by: By, segments: int
+) -> list[BinPixels]:
+    """Pixels of the dynamic bins `labels`, put into clusters.
 
     ``"pixel"`` makes each pixel one, ``"static"`` each static bin, ``"segment"`` cuts every static bin into `segments`
     parts of neighbouring pixels, the k-th parts being cluster k: each cluster is a small copy of the bin.
     """
-    (found,) = all_bins(dynamic, static, [label], by, segments)
-    return found
-
-
-def all_bins(
-    dynamic: NDArray[np.integer], static: NDArray[np.integer], labels: Sequence[int], by: By, segments: int
-) -> list[BinPixels]:
-    """`bin_pixels` of several labels, for little more than the price of one."""
     flat, parent = dynamic.ravel(), static.ravel()
     inside = np.flatnonzero(np.isin(flat, np.asarray(labels)))
     order = inside[np.lexsort((parent[inside], flat[inside]))].astype(np.int32)

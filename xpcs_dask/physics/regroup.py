@@ -12,7 +12,7 @@ import xarray as xr
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from xpcs_dask.engine.budget import available, parse_bytes
+from xpcs_dask.engine.budget import allowed
 from xpcs_dask.engine.plan import MemoryBudgetError
 from xpcs_dask.errors import ConfigError, FileRejected
 from xpcs_dask.io.sources import Source
@@ -137,7 +137,7 @@ def prepared(
 
 def check_fits(data: xr.Dataset, sums: Sequence[PixelSums], memory: int | str | None) -> None:
     """Refuse clusters of one file that do not fit into `memory`."""
-    limit = available() if memory is None else parse_bytes(memory) if isinstance(memory, str) else memory
+    limit = allowed(memory)
     need = block_bytes(data, sums)
     if need > limit:
         raise MemoryBudgetError(

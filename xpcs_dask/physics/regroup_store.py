@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from xpcs_dask.cluster.executor import executor_here
-from xpcs_dask.engine.budget import available, parse_bytes
+from xpcs_dask.engine.budget import allowed
 from xpcs_dask.engine.plan import MemoryBudgetError
 from xpcs_dask.engine.stream import Hands, stream
 from xpcs_dask.errors import FileRejected, NoUsableInputError
@@ -139,7 +139,7 @@ def regrouping(
     check_settings(by, segments, kind)
     bins = None if qmap is None else as_qmap(qmap)
     series, attrs = _series(source, bins, on_error, progress)
-    limit = available() if memory is None else parse_bytes(memory) if isinstance(memory, str) else memory
+    limit = allowed(memory)
     parts, errors = [], []
     for one in series:
         data, sums, bad = prepared(one, bins, by, segments, kind, on_error)

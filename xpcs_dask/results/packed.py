@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
@@ -35,13 +35,3 @@ class PackedFits:
         if self.points is None:
             return found
         return found.assign(quality=label_points(columns(self.points), self.dims, self.coords)["quality"])
-
-    def arrays(self) -> xr.Dataset:
-        """Put what is still to be computed into one collection of Dask."""
-        found = {"records": (self.dims[:-1], self.records), "points": (self.dims, self.points)}
-        return xr.Dataset({name: pair for name, pair in found.items() if pair[1] is not None})
-
-    def computed(self, arrays: xr.Dataset) -> PackedFits:
-        """Take what `arrays` has become."""
-        points = arrays["points"].data if "points" in arrays else None
-        return replace(self, records=arrays["records"].data, points=points)

@@ -46,7 +46,7 @@ def fill_third(curve, sums, linear, z, point, E, rows, g1, small, third):
 
 @compiled
 def bend_step(third, L, z, lower, upper, predicted, step, extra):
-    """Bend Newton's step, unless that leads out of the box; returns the square of the bend in the Hessian's metric.
+    """Bend Newton's step, unless that leads out of the box.
 
     `L` is the factor and `predicted` the square of the step, as `inner_step` left them; `extra` is scratch.
     """
@@ -63,7 +63,7 @@ def bend_step(third, L, z, lower, upper, predicted, step, extra):
         extra[k] = right
         square += right * right * L[k, k]
     if square > LARGEST * predicted:
-        return square
+        return
     for i in range(4, -1, -1):
         value = extra[i]
         for j in range(i + 1, 5):
@@ -71,7 +71,6 @@ def bend_step(third, L, z, lower, upper, predicted, step, extra):
         extra[i] = value * L[i, i]
     for i in range(5):
         if not lower[i] < z[i] + step[i] + extra[i] < upper[i]:
-            return square
+            return
     for i in range(5):
         step[i] += extra[i]
-    return square
