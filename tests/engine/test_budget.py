@@ -3,7 +3,7 @@ from __future__ import annotations
 import psutil
 import pytest
 
-from xpcs_dask.engine.budget import SHARE, available, of_workers, parse_bytes
+from xpcs_dask.engine.budget import SHARE, allowed, available, of_workers, parse_bytes
 from xpcs_dask.errors import ConfigError
 
 
@@ -60,3 +60,10 @@ def test_workers_share_their_memory_between_threads():
     assert of_workers(workers) == int(SHARE * 2_000_000) * 5
     assert of_workers([{"nthreads": 2, "memory_limit": 0}]) is None
     assert of_workers([]) is None
+
+
+def test_what_is_told_counts_else_what_is_free():
+    assert (allowed(7), allowed("2kB")) == (7, 2000)
+    assert allowed(None) > 10**6
+    with pytest.raises(ConfigError, match="such as 500MB"):
+        allowed("much")
