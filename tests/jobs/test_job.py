@@ -28,7 +28,7 @@ def files(tmp_path_factory):
 
 
 def config_of(inputs, output, **settings):
-    return RunConfig.make(inputs=tuple(inputs), output=output, scheduler="sync", **settings)
+    return RunConfig.make(inputs=tuple(inputs), output=output, **{"scheduler": "sync"} | settings)
 
 
 def equal(found, known):
@@ -78,6 +78,7 @@ def test_the_manifest_says_what_was_done(files, tmp_path):
     assert [item.size for item in manifest.inputs] == [Path(file).stat().st_size for file in files]
     hashes = xd.open_g2(files)["content_hash"].values
     assert [item.content for item in manifest.inputs] == [f"{int(found):016x}" for found in hashes]
+    assert manifest.seed is None  # no random numbers were drawn
     (rejected,) = manifest.rejected
     assert (rejected.file, rejected.size) == (str(bad), 0)
     assert "empty" in rejected.reason
@@ -90,6 +91,8 @@ def test_the_manifest_says_what_was_done(files, tmp_path):
     assert manifest.begun.endswith("+00:00")
     assert [heard[0].stage, heard[-1].stage] == ["opening", "done"]
     assert (heard[-1].curves_done, heard[-1].curves) == (15, 15)
+    data = xd.open_g2(files)
+    assert heard[-1].bytes_read == heard[-1].bytes == data["g2"].nbytes + data["g2_err"].nbytes
 
 
 def test_a_second_call_does_nothing_and_a_lost_manifest_comes_back(files, tmp_path, monkeypatch):
@@ -202,3 +205,42 @@ def test_a_stack_is_told_as_such(files, tmp_path):
     assert manifest.counts.files == 5
     assert all(item.size is None for item in manifest.inputs)
     assert not Unfinished(tmp_path / "fits.zarr").folder.exists()
+
+
+def test_memory_pressure_decides_how_many_blocks_are_under_way(files, tmp_path, monkeypatch):
+    asked = []
+
+    class Pressure:
+        def limited(self, workers):
+            return lambda: asked.append(workers()) or 1
+
+    def pressure_on(client, relieve):
+        assert client is None
+        return asked.append(len(relieve)) or Pressure()
+
+    monkeypatch.setattr(job_module, "pressure_on", pressure_on)
+    monkeypatch.setenv("XPCS_CACHE_DIR", str(tmp_path / "kept"))
+    xd.run(config_of(files, tmp_path / "a.zarr", scheduler="threads:3"))
+    assert (asked[0], set(asked[1:])) == (0, {3})
+    asked.clear()
+    manifest = xd.run(config_of(files, tmp_path / "b.zarr", bootstrap={"resamples": 20, "over": "delay", "seed": 7}))
+    assert manifest.seed == 7
+    assert asked[0] == 1  # the cache is asked to give memory back
+
+
+@pytest.mark.parametrize("living", [False, True])
+def test_cpu_time_of_children_counts_also_while_they_live(living):
+    import subprocess
+    import sys
+
+    from xpcs_dask.jobs.account import _cpu_seconds
+
+    begun = _cpu_seconds()
+    busy = "import time\nwhile time.process_time() < 0.5: pass\nprint('done', flush=True)\ninput()"
+    with subprocess.Popen([sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        child.stdout.readline()
+        if not living:
+            child.communicate(b"\n")
+        assert _cpu_seconds() - begun > 0.45
+        if living:
+            child.communicate(b"\n")
