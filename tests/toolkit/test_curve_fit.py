@@ -8,6 +8,7 @@ from conftest import CARRIED
 from fitting import nist
 from scipy.optimize import Bounds, OptimizeWarning, curve_fit
 
+from xpcs_dask.toolkit import curve_fit as module
 from xpcs_dask.toolkit import robust_curve_fit
 
 X = np.linspace(0.1, 4, 40)
@@ -143,6 +144,23 @@ def test_where_scipy_gives_up_the_ladder_goes_on():
     assert code == 1
     np.testing.assert_allclose(info["fvec"], decay(X, *found) - Y)
     assert info["nfev"] > 0
+
+
+def test_the_ladder_goes_on_from_where_scipy_ends_if_that_is_lower(monkeypatch):
+    """From 1 both run into a poor minimum; scipy here begins near the good one, and stops on its slope."""
+
+    def wave(x, rate):
+        return np.sin(rate * x)
+
+    y = wave(X, 3.0) + 0.01 * np.cos(40 * X)
+
+    def near(f, x, y, p0, sigma, **options):
+        found, covariance, info, *more = curve_fit(f, x, y, [3.1], sigma, **options)
+        return found + 1e-5, covariance, info | {"fvec": wave(X, found + 1e-5) - y}, *more
+
+    known = curve_fit(wave, X, y, [3.0], ftol=1e-15, xtol=1e-15, gtol=1e-15)[0]
+    monkeypatch.setattr(module, "curve_fit", near)
+    np.testing.assert_allclose(robust_curve_fit(wave, X, y, [1.0])[0], known, rtol=1e-9)
 
 
 def test_what_nobody_can_fit_raises_what_scipy_raises():
