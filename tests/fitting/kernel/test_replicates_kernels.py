@@ -135,10 +135,9 @@ def test_a_bent_step_solves_the_next_order():
     third = rng.normal(size=(5, 5, 5))
     step, L = factor_of(H, H @ s)
     far = np.full(5, 99.0)
-    square = bend_step(third, L, np.zeros(5), -far, far, s @ H @ s, step, np.zeros(5))
+    bend_step(third, L, np.zeros(5), -far, far, s @ H @ s, step, np.zeros(5))
     bend = -np.linalg.solve(H, np.einsum("kij,i,j->k", third, s, s))
     np.testing.assert_allclose(step, s + bend, rtol=1e-9)
-    assert square == pytest.approx(bend @ H @ bend, rel=1e-9)
 
 
 def test_a_step_is_not_bent_much_nor_out_of_the_box():
@@ -146,10 +145,10 @@ def test_a_step_is_not_bent_much_nor_out_of_the_box():
     H, s, third = np.eye(5), np.full(5, 0.01), np.abs(rng.normal(size=(5, 5, 5)))
     far, wall = np.full(5, 99.0), np.full(5, -99.0)
     step, L = factor_of(H, s.copy())
-    assert bend_step(1e3 * third, L, np.zeros(5), -far, far, s @ s, step, np.zeros(5)) > 0.25 * s @ s
+    bend_step(1e3 * third, L, np.zeros(5), -far, far, s @ s, step, np.zeros(5))
     np.testing.assert_allclose(step, s, rtol=1e-12)
     wall[3] = 0.01 * (1 - 1e-9)
-    assert bend_step(third, L, np.zeros(5), wall, far, s @ s, step, np.zeros(5)) > 0
+    bend_step(third, L, np.zeros(5), wall, far, s @ s, step, np.zeros(5))
     np.testing.assert_allclose(step, s, rtol=1e-12)
 
 
