@@ -166,21 +166,21 @@ def _read_groups(path: Path, chunks: Chunks) -> dict[str, xr.Dataset]:
 def _as_packed(data: xr.Dataset, path: Path, group: str, chunks: Chunks) -> xr.Dataset:
     """Put lazy arrays for variables of curves, values in memory for small coordinates, attributes as they were."""
     blocks = dict(zip(data["g2"].dims, data["g2"].encoding["chunks"], strict=True)) if "g2" in data else {}
-    small = [name for name in data.coords if chunks is None or not _is_large(data[name])]
-    data = data.assign_coords({name: _text(data[name].load()) for name in small})
-    for name in [name for name in data.variables if name not in small]:
-        variable = data[name]
-        if chunks is None or variable.ndim == 0 or variable.dtype.kind not in "biuf":
-            data[name] = variable.load()
+    found: dict[Any, xr.Variable] = {}
+    for name, variable in data.variables.items():
+        small = name in data.coords and not _is_large(variable)
+        if small or chunks is None or variable.ndim == 0 or variable.dtype.kind not in "biuf":
+            found[name] = _text(xr.DataArray(variable.load())).variable if small else variable.load()
         else:
             inside = f"{group.strip('/')}/{name}".lstrip("/")
-            data[name] = variable.copy(data=lazy(path, inside, variable, chunks, blocks))
+            found[name] = variable.copy(data=lazy(path, inside, variable, chunks, blocks))
+    variables = {name: variable for name, variable in found.items() if name in data.data_vars}
     attrs = {name: value for name, value in data.attrs.items() if name != MARK}
     if attrs.get("conventions", CONVENTIONS) != CONVENTIONS:
         raise FileRejected(str(path), f"keeps curves as {attrs['conventions']}, this release knows {CONVENTIONS}")
-    data.attrs = attrs
     # Stores list their arrays in any order.
-    return data.drop_encoding()[sorted(data.data_vars, key=str)]
+    ordered = {name: variables[name] for name in sorted(variables, key=str)}
+    return xr.Dataset(ordered, {name: found[name] for name in data.coords}, attrs).drop_encoding()
 
 
 def storable(data: xr.Dataset) -> xr.Dataset:

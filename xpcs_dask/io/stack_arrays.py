@@ -12,12 +12,13 @@ from typing import Any
 import xarray as xr
 
 from xpcs_dask.errors import FileRejected
+from xpcs_dask.io.stack_chunks import Pieces
 
 LET_GO = 0.001
 """Seconds in which threads of Zarr forget what they unpacked; without a pause they do so at some time of the fit."""
 
 
-def lazy(path: Path, name: str, variable: xr.DataArray, chunks: int | str, blocks: Mapping[Any, int]) -> Any:
+def lazy(path: Path, name: str, variable: xr.Variable, chunks: int | str, blocks: Mapping[Any, int]) -> Any:
     """Dask array of the array `name`; `blocks` as those of g2 are stored ("auto"), or so many entries of the first one.
 
     Clusters may be stored in more pieces than g2 is: whatever g2 has no pieces along is one block.
@@ -45,9 +46,26 @@ class StoredStack:
     def __getitem__(self, key: Any) -> Any:
         if _state_of(Path(self.path)) != self.state:
             raise FileRejected(self.path, "has been replaced since the stack was opened; open it again")
+        pieces = _pieces(self.path, self.name, self.state)
+        if pieces is not None and _plain(key, self.ndim):
+            return pieces.read(key)
         found = _opened(self.path, self.name, self.state)[key]
         time.sleep(LET_GO)
         return found
+
+
+def _plain(key: Any, ndim: int) -> bool:
+    """Whether a key is a slice of neighbours along every dimension, as the blocks of Dask arrays are."""
+    return (
+        isinstance(key, tuple)
+        and len(key) == ndim
+        and all(isinstance(part, slice) and part.step in (None, 1) for part in key)
+    )
+
+
+@lru_cache(maxsize=64)
+def _pieces(path: str, name: str, state: tuple[int, int]) -> Pieces | None:
+    return Pieces.of(Path(path, name))
 
 
 @lru_cache(maxsize=64)

@@ -39,16 +39,15 @@ def count(status: Codes, rung: Codes, flags: Codes) -> dict[str, Any]:
     """`summary` of codes (n,) that are there."""
     ok = status == Status.CONVERGED
     doubtful = (flags & ~flags.dtype.type(Flag.POINTS_EXCLUDED)) != 0
-    bits = np.unpackbits(flags.astype("<u4").view(np.uint8).reshape(-1, 4), axis=1, bitorder="little")
-    each = bits.sum(axis=0, dtype=np.int64)
+    bits = flags.dtype.type
     return {
         "curves": int(status.size),
-        "ok": int(ok.sum()),
-        "failed": int((~ok).sum()),
-        "flagged": int((ok & doubtful).sum()),
+        "ok": int(np.count_nonzero(ok)),
+        "failed": int(np.count_nonzero(~ok)),
+        "flagged": int(np.count_nonzero(ok & doubtful)),
         "status_counts": _counts(status, Status),
         "rung_counts": _counts(rung, Rung),
-        "flag_counts": {str(flag.name).lower(): int(each[int(flag).bit_length() - 1]) for flag in Flag},
+        "flag_counts": {str(flag.name).lower(): int(np.count_nonzero(flags & bits(flag))) for flag in Flag},
     }
 
 
@@ -57,4 +56,4 @@ def _dataset(node: xr.Dataset | xr.DataTree) -> xr.Dataset:
 
 
 def _counts(codes: Any, kind: type[IntEnum]) -> dict[str, int]:
-    return {member.name.lower(): int((codes == member).sum()) for member in kind}
+    return {member.name.lower(): int(np.count_nonzero(codes == member)) for member in kind}

@@ -33,21 +33,25 @@ def fit(small: str, stack: str, out: str, spec: str, errors: str) -> dict[str, A
 
 
 def _fitted(stack: str, out: str, errors: str, connection: Any, workers: int, rows: int = 0) -> dict[str, Any]:
+    """What `run` does, but for the hash of the input, the manifest and the start of the scheduler."""
     from xpcs_dask.cluster.executor import executor
+    from xpcs_dask.config import RunConfig
     from xpcs_dask.engine.stream import Hands
-    from xpcs_dask.planning import plan
+    from xpcs_dask.jobs.job import opened, planned
     from xpcs_dask.streaming import stream_into
 
     shutil.rmtree(out, ignore_errors=True)
-    data = xd.open_g2(stack)
-    planned = plan(data, errors=errors, detail="core", workers=workers)
-    results = xd.fit(xd.open_g2(stack, chunks=rows or planned.block_rows[0]), errors=errors, detail="core")
+    fit = {"errors": errors, "detail": "core"}
+    config = RunConfig.make(inputs=stack, output=out, chunks=rows or "auto", fit=fit)
+    data = opened(config)
+    groups, plan = planned(config, data, connection, workers)
+    (results,) = groups.values()
     with executor(connection) as (pool, there):
         stream_into(results, Path(out), {}, Hands(pool, there))
-    block = planned.block_rows[0] * planned.input_bytes // data.sizes["file"]
+    block = plan.block_rows[0] * plan.input_bytes // results.sizes["file"]
     return {
-        "mode": planned.mode, "blocks": planned.blocks, "curves": planned.curves, "input": planned.input_bytes,
-        "block": block, "planned": planned.peak_bytes, "result": planned.result_bytes,
+        "mode": plan.mode, "blocks": plan.blocks, "curves": plan.curves, "input": plan.input_bytes,
+        "block": block, "planned": plan.peak_bytes, "result": plan.result_bytes,
     }  # fmt: skip
 
 
