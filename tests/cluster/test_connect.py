@@ -185,6 +185,16 @@ class TestDistributed:
             assert os.getpid() not in set(eight_blocks(process_ids).compute().tolist())
         assert connection.client.status == "closed"
 
+    def test_workers_started_here_are_not_sampled_all_the_time(self):
+        import dask
+
+        settings = ("distributed.worker.profile.enabled", "distributed.admin.tick.interval")
+        before = [dask.config.get(name) for name in settings]
+        with connect("local:1") as connection:
+            found = connection.client.run(lambda: [__import__("dask").config.get(name) for name in settings])
+        assert list(found.values()) == [[False, "500ms"]]
+        assert [dask.config.get(name) for name in settings] == before
+
     def test_a_running_cluster_is_used_and_left_running(self):
         from distributed import LocalCluster
 

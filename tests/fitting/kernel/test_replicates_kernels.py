@@ -74,7 +74,7 @@ class Double:
         self.curve[0], self.curve[3], self.curve[4] = U, self.w, self.w * self.y
         self.sums = np.array([self.w @ self.w, self.w**2 @ self.y, self.w**2 @ self.y**2])
         self.E, self.rows, self.products, self.Q = (np.zeros(k) for k in ((4, 64), (6, 64), (6, 8), (5, 5)))
-        self.small, self.g1 = np.zeros((18, 5)), np.zeros(64)
+        self.small, self.scratch = np.zeros((18, 5)), np.zeros((2, 64))
 
     def profile(self, p):
         return profile(DOUBLE.evaluate(DELAYS, 1.0, np.exp(p[0]), p[1], 0.0, np.exp(p[2]), p[3], p[4]), self.y, self.w)
@@ -83,7 +83,7 @@ class Double:
         """Chi2, half gradient (downhill) and half Hessian at z."""
         fill_exponentials(U, z, self.E)
         a, d, chi2, *free = evaluate(self.curve, self.sums, FREE, z, self.E, self.rows, self.products)
-        fill_curvature(self.curve, z, a, d, self.E, self.rows, self.g1, self.Q)
+        fill_curvature(self.curve, z, a, d, self.E, self.rows, self.scratch, self.Q)
         H, g = np.zeros((5, 5)), np.zeros(5)
         newton_problem(self.products, self.Q, self.sums[0], a, d, *free, exact, H, g, np.zeros(5), np.zeros((2, 5)))
         return chi2, g, H
@@ -105,7 +105,7 @@ def test_double_newton_problem_is_that_of_the_profile(exact):
 def third_derivatives(curve):
     point = np.zeros(5), np.zeros(5), curve.products, curve.Q
     third = np.full((5, 5, 5), np.nan)
-    fill_third(curve.curve, curve.sums, FREE, curve.z, point, curve.E, curve.rows, curve.g1, curve.small, third)
+    fill_third(curve.curve, curve.sums, FREE, curve.z, point, curve.E, curve.rows, curve.scratch, curve.small, third)
     return third
 
 

@@ -20,7 +20,7 @@ LARGEST = 0.25
 
 
 @compiled
-def fill_third(curve, sums, linear, z, point, E, rows, g1, small, third):
+def fill_third(curve, sums, linear, z, point, E, rows, scratch, small, third):
     """Fill half the derivatives of the reduced Hessian along z, by central differences.
 
     `point` and the rows of E, `rows` and `small` are scratch.
@@ -34,7 +34,7 @@ def fill_third(curve, sums, linear, z, point, E, rows, g1, small, third):
             shifted[k] = z[k] + side * DIFFERENCE
             fill_exponentials(curve[U], shifted, E)
             a, d, _, free_a, free_d = evaluate(curve, sums, linear, shifted, E, rows, products)
-            fill_curvature(curve, shifted, a, d, E, rows, g1, Q)
+            fill_curvature(curve, shifted, a, d, E, rows, scratch, Q)
             newton_problem(
                 products, Q, sums[SUM_1], a, d, free_a, free_d, 1.0, N, small[G], small[ALONG], small[FOLLOW]
             )

@@ -92,17 +92,34 @@ def take_last(here, target, small, linear):
 
 
 @compiled
+def look(curve, sums, linear, target, E, rows, there):
+    """Fill linear values and products at the target; returns chi2."""
+    fill_exponentials(curve[U], target, E)
+    set_linear(there[1], evaluate(curve, sums, linear, target, E, rows, there[2]))
+    return there[1][CHI2]
+
+
+@compiled
+def go(curve, target, E, rows, scratch, there, here):
+    """Move to the target, where `look` has been."""
+    for k in range(5):
+        there[0][k] = target[k]
+    fill_curvature(curve, target, there[1][A], there[1][D], E, rows, scratch, there[3])
+    copy_point(there, here)
+
+
+@compiled
 def refit_double(curve, sums, linear, lower, upper, here, start, rows, third, space):
     """Bring the point `here` from the parent's minimum to that of the curve; returns a code.
 
     `start` and `rows` are the parent's exponentials, and rows weighed as the curve is; `here` has their products.
     Anything but `CONVERGED` (rounding, no contrast, a Hessian that is not positive) is for the residual form.
     """
-    there, home, E, own_rows, g1, small, free = space
+    there, home, E, own_rows, scratch, small, free = space
     z, values, products, Q = here
     target = small[SCRATCH]
     set_linear(values, best_linear(products, sums, linear))
-    fill_curvature(curve, z, values[A], values[D], start, rows, g1, Q)
+    fill_curvature(curve, z, values[A], values[D], start, rows, scratch, Q)
     known = SUMS_EXACT * sums[SUM_YY]
     lowest = values[CHI2]
     damp = refused = 0.0
@@ -123,9 +140,7 @@ def refit_double(curve, sums, linear, lower, upper, here, start, rows, third, sp
         if settled and not away and longest < LAST_STEP:
             take_last(here, target, small, linear)
             return CONVERGED
-        fill_exponentials(curve[U], target, E)
-        set_linear(there[1], evaluate(curve, sums, linear, target, E, own_rows, there[2]))
-        new = there[1][CHI2]
+        new = look(curve, sums, linear, target, E, own_rows, there)
         down = new <= lowest + known
         if down or (inner and not away and longest < DARING_STEP and new <= chi2 * (1.0 + DARING)):
             if not down:
@@ -136,10 +151,7 @@ def refit_double(curve, sums, linear, lower, upper, here, start, rows, third, sp
             lowest = new if down else lowest
             away = not down
             refused = 0.0
-            for k in range(5):
-                there[0][k] = target[k]
-            fill_curvature(curve, target, there[1][A], there[1][D], E, own_rows, g1, there[3])
-            copy_point(there, here)
+            go(curve, target, E, own_rows, scratch, there, here)
             continue
         if away:
             copy_point(home, here)

@@ -70,33 +70,51 @@ def fill_rows(curve, z, rows):
 
 @compiled
 def fill_products(curve, rows, products):
-    """Multiply the rows with each other (in 2 x 2 blocks: half the loads), with w and with w * y."""
+    """Multiply the rows with each other (upper triangle), with w and with w * y: three at a time, for fewest loads."""
+    for k in (0, 3):
+        own_products(curve, rows, k, products)
+    h00 = h01 = h02 = h10 = h11 = h12 = h20 = h21 = h22 = 0.0
+    for i in range(rows.shape[1]):
+        a, b, c = rows[0, i], rows[1, i], rows[2, i]
+        d, e, f = rows[3, i], rows[4, i], rows[5, i]
+        h00 += a * d
+        h01 += a * e
+        h02 += a * f
+        h10 += b * d
+        h11 += b * e
+        h12 += b * f
+        h20 += c * d
+        h21 += c * e
+        h22 += c * f
+    products[0, 3], products[0, 4], products[0, 5] = h00, h01, h02
+    products[1, 3], products[1, 4], products[1, 5] = h10, h11, h12
+    products[2, 3], products[2, 4], products[2, 5] = h20, h21, h22
+
+
+@compiled
+def own_products(curve, rows, k, products):
+    """Multiply three rows from k on with each other, with w and with w * y."""
     w = curve[W]
     wy = curve[WY]
-    for k in range(6):
-        one = 0.0
-        y = 0.0
-        for i in range(w.size):
-            one += rows[k, i] * w[i]
-            y += rows[k, i] * wy[i]
-        products[k, WITH_1] = one
-        products[k, WITH_Y] = y
-    for k in range(0, 6, 2):
-        for j in range(k, 6, 2):
-            h00 = h01 = h10 = h11 = 0.0
-            for i in range(w.size):
-                a = rows[k, i]
-                b = rows[k + 1, i]
-                c = rows[j, i]
-                d = rows[j + 1, i]
-                h00 += a * c
-                h01 += a * d
-                h10 += b * c
-                h11 += b * d
-            products[k, j] = h00
-            products[k, j + 1] = h01
-            products[k + 1, j] = h10
-            products[k + 1, j + 1] = h11
+    one0 = one1 = one2 = y0 = y1 = y2 = h00 = h01 = h02 = h11 = h12 = h22 = 0.0
+    for i in range(w.size):
+        a, b, c = rows[k, i], rows[k + 1, i], rows[k + 2, i]
+        one0 += a * w[i]
+        one1 += b * w[i]
+        one2 += c * w[i]
+        y0 += a * wy[i]
+        y1 += b * wy[i]
+        y2 += c * wy[i]
+        h00 += a * a
+        h01 += a * b
+        h02 += a * c
+        h11 += b * b
+        h12 += b * c
+        h22 += c * c
+    products[k, WITH_1], products[k + 1, WITH_1], products[k + 2, WITH_1] = one0, one1, one2
+    products[k, WITH_Y], products[k + 1, WITH_Y], products[k + 2, WITH_Y] = y0, y1, y2
+    products[k, k], products[k, k + 1], products[k, k + 2] = h00, h01, h02
+    products[k + 1, k + 1], products[k + 1, k + 2], products[k + 2, k + 2] = h11, h12, h22
 
 
 @compiled

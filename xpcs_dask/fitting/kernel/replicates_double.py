@@ -102,14 +102,14 @@ def refit_doubles(u, point, weight, mean, lower, upper, z, scheme, recipe, curve
     """
     curve, y, times, start, start_rows, shared, sums, linear, low, high, third, here, inner = space
     own, values, products, _ = here
-    there, _, E, scratch_rows, g1, small, _ = inner
+    there, _, E, scratch_rows, scratch, small, _ = inner
     for j in range(len(weight)):
         fill_box(lower, upper, mean[j], low, high, linear)
         for k in range(5):
             own[k] = z[j, PLACE[k]]
         sums[SUM_1] = load_parent(u, point[j], weight[j], own, curve, start, start_rows, shared)
         load_values(curve, recipe[0][j], sums)
-        fill_third(curve, sums, linear, own, there, E, scratch_rows, g1, small, third)
+        fill_third(curve, sums, linear, own, there, E, scratch_rows, scratch, small, third)
         for b in range(found.shape[1]):
             draw(scheme, recipe, j, seed, curves[j], first + np.uint64(b), draws, y, times)
             for k in range(5):
