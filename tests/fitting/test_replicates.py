@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
+from tests.fitting.kernel.bench_sets import double_set
 from tests.fitting.kernel.curves import BOX, DELAYS, double_curves, projected_gradient, single_curves
 from xpcs_dask.config import FitConfig
 from xpcs_dask.errors import ConfigError
+from xpcs_dask.fitting.families import exact_values, exact_z
 from xpcs_dask.fitting.kernel.family import family_of
+from xpcs_dask.fitting.kernel.replicates import refit
+from xpcs_dask.fitting.kernel.single import CONVERGED, STALLED
 from xpcs_dask.fitting.layout import Status
 from xpcs_dask.fitting.models import DOUBLE, SIMPLE, SINGLE, Model
 from xpcs_dask.fitting.parents import make_parents
@@ -296,3 +300,27 @@ def test_no_warnings_on_noise():
     inside = np.isnan(found) | ((found >= lower) & (found <= upper))
     assert inside.all()
     assert np.isfinite(found).mean() > 0.9
+
+
+def test_a_step_uphill_is_taken_back_where_it_leads_nowhere():
+    """Of 4,000 refits in bent valleys none is given up for want of a shorter step, and none ends above its start."""
+    data = double_set(100)
+    rows = fit_stack(data.x, data.y, data.weight, data.model, CONFIG, data.lower, data.upper)
+    curves = np.arange(len(data.y), dtype=np.uint64)
+    given = (data.x, data.y, data.weight, data.model, CONFIG, data.lower, data.upper, rows, "residual", curves, 0)
+    parents = make_parents(*given, None)
+    recipe = parents.recipe(parents.good)
+    start = exact_z(parents.family, parents.value[parents.good])
+    z, code = refit(parents.x, recipe, parents.family, start, curves[parents.good], 0, 0, 40)
+    assert not (code == STALLED).any()
+    assert (code == CONVERGED).mean() > 0.98
+    for j, k in enumerate(parents.good):
+        y, times = parents.resamples(recipe, np.full(40, j), np.full(40, k), np.arange(40))
+        weight = parents.weight[k] * np.sqrt(times)
+
+        def chi2(z, y=y, weight=weight):
+            value = exact_values(parents.family, z)
+            model = np.array([data.model.evaluate(data.x, *row) for row in value])
+            return ((weight * (y - model)) ** 2).sum(axis=1)
+
+        assert (chi2(z[j]) <= chi2(np.repeat(start[j : j + 1], 40, axis=0)) * (1 + 1e-7))[code[j] == CONVERGED].all()
