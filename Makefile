@@ -2,11 +2,12 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 SCALE_ARGS ?=
+VALIDATE_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-all lint bench bench-scale coverage venv clean
+.PHONY: help demo test test-all lint bench bench-scale coverage validate venv clean
 
 help:
 	@echo "make demo    simulate files, fit them, write a store, a figure and a table into demo/"
@@ -15,6 +16,7 @@ help:
 	@echo "make bench   accuracy and speed beside scipy, lmfit and xarray"
 	@echo "make bench-scale  cost, memory and speed of streaming, 0.05 to 20 GB (docs/scale.md; half an hour, 15 GB of disk)"
 	@echo "make coverage how often every kind of interval holds the truth (less than half an hour)"
+	@echo "make validate the package beside truth, scipy and pyXpcsViewer, which gets an environment of its own (some minutes)"
 	@echo "make clean   remove what these made, .venv too"
 
 demo: $(STAMP)
@@ -40,6 +42,9 @@ bench-scale: $(STAMP)
 
 coverage: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.coverage
+
+validate: $(STAMP)
+	$(BIN)/python -m tests.validation $(VALIDATE_ARGS)
 
 venv: $(STAMP)
 
