@@ -23,7 +23,7 @@ demo: $(STAMP)
 	$(BIN)/xpcs-dask demo -o demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not cluster" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not cluster" $(PYTEST_ARGS)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -m "slow or cluster" $(PYTEST_ARGS)

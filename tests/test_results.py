@@ -215,7 +215,7 @@ def test_every_group_keeps_its_own_coordinates_and_place(results, tmp_path, form
         f"group_{k}": results.assign_coords(q=results["q"] + k, qbin=results["qbin"] + 10 * k) for k in (0, 1, 2, 10)
     }
     path = save(xr.DataTree.from_dict(groups), tmp_path / f"fits.{form}")
-    for _ in range(6):
+    for _ in range(4 if form == "zarr" else 1):
         opened = open_results(path)
         assert list(opened.children) == list(groups)
         for name, expected in groups.items():

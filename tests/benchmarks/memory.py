@@ -8,9 +8,12 @@ where a task takes 16 MB and more.
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import os
 import tempfile
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,6 +105,9 @@ def grown(case: Case, folder: Path) -> tuple[int, int]:
     for task in _tasks(case._replace(files=2), folder)[0]:  # compile, import
         do_block(task)
     tasks, planned = _tasks(case, folder)
+    gc.collect()
+    with suppress(OSError, AttributeError):  # what writing the stack took and freed would be used again, unseen
+        ctypes.CDLL(None).malloc_trim(0)
     watch = Stopwatch()
     for task in tasks:
         do_block(task)

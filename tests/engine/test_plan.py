@@ -142,7 +142,9 @@ def test_a_refusal_names_number_limit_and_knob(sizes, options, says):
 
 def test_the_largest_task_of_a_stack_counts_what_is_unpacked():
     sizes = files(stored_rows=300, scratch=MB)
-    assert sizes.task(300) == TASK + 300 * sizes.read + 300 * sizes.largest * 190 // 100
+    assert sizes.task(300) == TASK + 300 * sizes.read + 300 * sizes.largest * 90 // 100
+    assert sizes.task(600) == TASK + 600 * (sizes.read + sizes.result) + MB
+    assert sizes.task(310) == TASK + 310 * sizes.read + 300 * sizes.largest * 190 // 100
     assert sizes.task(10) == TASK + 10 * sizes.read + 300 * sizes.largest * 190 // 100
     assert files(stored_rows=300).task(10) == TASK + 10 * (sizes.read + sizes.result) + 10 * MB
     assert files(pointwise=999).task(10) == files().task(10) + 9990

@@ -28,10 +28,7 @@ def signature_of(name, function, bound=False):
     given = list(found.parameters.values())[int(bound) :]
     given = [p if p.annotation is p.empty else p.replace(annotation=Bare(p.annotation)) for p in given]
     returned = found.return_annotation
-    if inspect.isclass(function) or returned is found.empty:
-        returned = found.empty
-    else:
-        returned = Bare(returned)
+    returned = found.empty if inspect.isclass(function) or returned is found.empty else Bare(returned)
     return name + str(found.replace(parameters=given, return_annotation=returned))
 
 
@@ -67,8 +64,7 @@ def test_the_page_has_the_names_of_the_package():
 def test_signatures(name):
     found = getattr(toolkit, name)
     if inspect.ismodule(found):
-        pages = set(re.findall(r"`(\w+)`", SECTIONS[name]))
-        assert pages == set(found.__all__)
+        assert set(re.findall(r"`(\w+)`", SECTIONS[name])) == set(found.__all__)
         return
     assert f"`{signature_of(name, found)}`" in SECTIONS[name]
     if not inspect.isclass(found):

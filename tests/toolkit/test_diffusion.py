@@ -172,6 +172,7 @@ def test_other_criteria(criterion):
     assert diffusion["fitted_rate_2"] == pytest.approx(1 / 3, abs=5 * diffusion["fitted_rate_error_2"])
 
 
+@pytest.mark.slow
 def test_pure_noise_is_said_to_be_noise():
     x = delays(1.0)
     error = np.full(60, 1e-3)

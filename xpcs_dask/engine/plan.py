@@ -101,13 +101,14 @@ class Sizes:
     def task(self, rows: int) -> int:
         """Bytes of one task that fits `rows` rows, at its peak.
 
-        That is reached while the largest array is read (what is read so far, what is stored, and that unpacked, side
-        by side), while curves are fitted, or while records are taken apart into columns.
+        That is reached while the largest array is read (what is read so far, what is stored, and that unpacked where
+        only a part of it is wanted, side by side), while curves are fitted, or while records are taken apart into
+        columns.
         """
-        packed = max(rows, self.stored_rows) if self.stored_rows else 1
+        stored, cut = max(self.stored_rows, 1), not self.stored_rows or rows % self.stored_rows > 0
         parts = (self.read, self.largest, self.result, self.pointwise)
         read, largest, result, pointwise = (ceil(self.piece * size) for size in parts)
-        reading = rows * read + packed * largest * (100 + STORED) // 100
+        reading = rows * read + stored * largest * (STORED + 100 * cut) // 100
         refits = min(rows * self.piece_curves, self.together) * (self.resamples * self.refit + self.parent)
         fitting = rows * (read + result) + max(self.scratch + rows * pointwise, refits)
         parting = 2 * rows * result

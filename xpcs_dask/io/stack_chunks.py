@@ -22,6 +22,7 @@ from xpcs_dask.errors import FileRejected
 
 __all__ = ["Pieces"]
 
+NUMBERS = {"bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)), "float32", "float64"}
 SIZES = struct.Struct("<4xIII")
 """Head of what Blosc packed: bytes when unpacked, of a block, and as packed (Blosc 1 chunk format)."""
 
@@ -44,19 +45,18 @@ class Pieces:
         told = json.loads((folder / "zarr.json").read_text())
         grid, keys = told["chunk_grid"], told["chunk_key_encoding"]
         plain = (grid["name"], keys["name"], told["storage_transformers"]) == ("regular", "default", [])
-        little = {"name": "bytes", "configuration": {"endian": "little"}}
-        first, *others = told["codecs"]
-        packed = [codec["name"] for codec in others] == ["blosc"]
-        if not (plain and first == little and packed and told["data_type"] in ("float32", "float64")):
+        if not plain or told["data_type"] not in NUMBERS:
             return None
-        return cls(
-            folder,
-            tuple(told["shape"]),
-            tuple(grid["configuration"]["chunk_shape"]),
-            np.dtype(told["data_type"]).newbyteorder("<"),
-            keys["configuration"]["separator"],
-            float(told["fill_value"]),
+        dtype = np.dtype(told["data_type"]).newbyteorder("<")
+        first, *others = told["codecs"]
+        little = [{"name": "bytes", "configuration": {"endian": "little"}}] + [{"name": "bytes"}] * (
+            dtype.itemsize == 1
         )
+        if first not in little or [codec["name"] for codec in others] != ["blosc"]:
+            return None
+        piece = tuple(grid["configuration"]["chunk_shape"])
+        fill = float(told["fill_value"]) if dtype.kind == "f" else told["fill_value"]
+        return cls(folder, tuple(told["shape"]), piece, dtype, keys["configuration"]["separator"], fill)
 
     def read(self, key: Sequence[slice]) -> NDArray[Any]:
         """Values of slices (step 1) along all dimensions, C-contiguous.

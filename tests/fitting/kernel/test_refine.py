@@ -34,7 +34,10 @@ def test_no_success_has_a_gradient(family):
     assert gradient[found.converged].max() < 1e-5
 
 
-@pytest.mark.parametrize("loss", ROBUST)
+SLOW = {"cauchy", "arctan"}
+
+
+@pytest.mark.parametrize("loss", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in ROBUST])
 def test_robust_minima_are_scipys(loss):
     _, y, sigma = single_curves(25, seed=3)
     y = outliers(y, sigma)
