@@ -228,6 +228,7 @@ def test_too_few_delays_for_any_bin(settings):
     made = decays()
     summary = fit_g2(made, t_range=(made.t_el[0], made.t_el[3]), bounds=SINGLE, **settings)
     assert {record["status"] for record in summary["fit_val"]} == {"insufficient_data"}
+    assert not any("standard fit" in line["msg"] for line in summary["fit_line"])
     assert (np.asarray(summary["fit_val"])[:, 1] == -1).all()
     made.fit_summary = summary
     assert fit_tauq(made, (0, 1), None, None) is None
@@ -419,6 +420,26 @@ def test_one_column_the_standard_way():
     np.testing.assert_array_equal(record["params"], whole["fit_val"][6]["params"])
     assert record["robust_fit"] is False
     np.testing.assert_allclose(line["fit_y"], single_exp_all(x, *record["params"]))
+
+
+def test_the_law_of_other_bins_does_not_stay_where_there_are_none():
+    made = decays()
+    made.fit_summary = fit_g2(made, bounds=SINGLE)
+    assert fit_tauq(made, None, None, None)["tauq_success"]
+    assert fit_tauq(made, (5.0, 6.0), None, None) is None
+    assert {name: made.fit_summary[name] for name in made.fit_summary if "tauq" in name} == {"tauq_success": False}
+    assert get_fitting_info(made, "tauq_fitting") == "tauq fitting is not available"
+
+
+def test_refits_give_no_covariance_to_a_parameter_on_its_bound():
+    made = decays()
+    bounds = (SINGLE[0], (1.0, 100.0, 0.9, 1.5))
+    found = fit_g2(made, bounds=bounds, robust_fitting=True, bootstrap_samples=20)["fit_val"]
+    lost = [~np.isfinite(record["param_errors"]) for record in found]
+    assert sum(map(np.sum, lost)) > 0
+    for record, gone in zip(found, lost, strict=True):
+        covariance = np.asarray(record["covariance"])
+        np.testing.assert_array_equal(np.isnan(covariance), gone[:, None] | gone[None, :])
 
 
 @pytest.mark.parametrize(

@@ -314,7 +314,7 @@ def test_an_active_client_does_the_work():
 
 
 def test_a_budget_that_is_too_small_is_refused():
-    with pytest.raises(MemoryBudgetError):
+    with pytest.raises(MemoryBudgetError, match="max_memory_mb"):
         fit_g2_high_performance(decays(), bounds=SINGLE, max_memory_mb=0.5)
 
 

@@ -15,13 +15,13 @@ from xpcs_dask.fitting.models import Model
 from xpcs_dask.toolkit.boxes import Box
 from xpcs_dask.toolkit.fit_records import FAILED, FAILED_ERROR, INSUFFICIENT, SUCCESS, FitTable
 
-__all__ = ["correct_g2_err", "quoted_fits", "standard_fits", "table_of"]
+__all__ = ["LOST", "correct_g2_err", "quoted_fits", "standard_fits", "table_of"]
 
 Floats = NDArray[np.float64]
 Columns = Mapping[str, NDArray[Any]]
 
 THRESHOLD = 1e-6
-DONE = "FittingSuccess"
+DONE, LOST = "FittingSuccess", "Fitting failed: "
 REASONS = {
     Status.NOT_FITTED: "it was not fitted",
     Status.NO_DATA: "no delay has a finite g2 and a positive error",
@@ -141,7 +141,7 @@ def table_of(
         for k in np.flatnonzero(~good):
             code = Status(int(status[k]))
             outcome[k] = OUTCOME.get(code, FAILED)
-            message[k] = f"Fitting failed: {REASONS[code]}"
+            message[k] = f"{LOST}{REASONS[code]}"
     return FitTable(
         value=value,
         stderr=stderr,

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from xpcs_dask.config import BootstrapConfig, Diagnostics
-from xpcs_dask.engine.plan import Plan, make_plan
+from xpcs_dask.engine.plan import MemoryBudgetError, Plan, make_plan
 from xpcs_dask.fitting.models import Model
 from xpcs_dask.planning import sizes_of
 from xpcs_dask.toolkit.boxes import Box
@@ -65,7 +65,11 @@ def plan_fits(
     results = compute(lazy, model, box, level, samples)
     sizes = sizes_of(lazy, {"/": results}, config, boot)
     workers = 1 if client is None else max(1, sum(client.nthreads().values()))
-    plan = make_plan(list(sizes.values()), workers, int(max_memory_mb * MB))
+    try:
+        plan = make_plan(list(sizes.values()), workers, int(max_memory_mb * MB))
+    except MemoryBudgetError as error:
+        knob = "give more with max_memory_mb, or fewer bootstrap_samples"
+        raise MemoryBudgetError(error.what, error.needed, error.limit, knob) from None
     return Planned(plan=plan, bins=plan.block_rows[0], workers=min(workers, plan.blocks), streamed=not plan.together)
 
 

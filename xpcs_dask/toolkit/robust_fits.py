@@ -28,7 +28,7 @@ from xpcs_dask.fitting.layout import Status
 from xpcs_dask.fitting.models import Model
 from xpcs_dask.toolkit.boxes import Box, fitted_range
 from xpcs_dask.toolkit.fit_records import FitTable
-from xpcs_dask.toolkit.plain_fits import Columns, correct_g2_err, quoted_fits, standard_fits, table_of
+from xpcs_dask.toolkit.plain_fits import LOST, Columns, correct_g2_err, quoted_fits, standard_fits, table_of
 
 __all__ = [
     "LEVELS", "Request", "compute", "level_of", "plain_dataset", "robust_table", "search_of", "settings_of",
@@ -173,7 +173,8 @@ def results_of(results: xr.Dataset) -> tuple[CurveFits, dict[str, NDArray[Any]]]
     """Return computed results over bins as arrays: the fits, and everything else that is known of each bin."""
     from xpcs_dask.results import covariance_matrix
 
-    matrix = covariance_matrix(results).values
+    known = np.isfinite(results["stderr"].values)
+    matrix = np.where(known[:, :, None] & known[:, None, :], covariance_matrix(results).values, np.nan)
     own = {
         str(name): variable.values
         for name, variable in results.data_vars.items()
@@ -193,7 +194,7 @@ def _merged(table: FitTable, rest: FitTable, lost: NDArray[np.intp]) -> FitTable
     value[lost], stderr[lost], covariance[lost] = rest.value, rest.stderr, rest.covariance
     status, message = list(table.status), list(table.message)
     for place, k in enumerate(lost):
-        why = message[k].removeprefix("Fitting failed: ")
+        why = message[k].removeprefix(LOST)
         status[k], message[k] = rest.status[place], _said(rest.message[place], why)
     diagnostics = {name: np.array(column) for name, column in table.diagnostics.items()}
     for name, column in diagnostics.items():
@@ -206,4 +207,6 @@ def _merged(table: FitTable, rest: FitTable, lost: NDArray[np.intp]) -> FitTable
 
 
 def _said(message: str, why: str) -> str:
+    if message.startswith(LOST):
+        return f"{message}; nor is there a robust fit ({why})"
     return f"{message}; not fitted robustly ({why}), this is the standard fit"

@@ -72,6 +72,8 @@ def fit_tauq(xf: Any, q_range: Any, bounds: Any, fit_flag: Any) -> Record | None
     if summary is None:
         return None
     q, tau, error, told = _bins(summary, q_range)
+    for name in [name for name in summary if name.startswith("tauq_")]:
+        del summary[name]  # a law of other bins must not be taken for that of these
     if not q.size:
         summary["tauq_success"] = False
         return None
