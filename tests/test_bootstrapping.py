@@ -169,7 +169,9 @@ def test_schemes_over_delays_agree_where_delays_are_independent(scheme):
     assert 0.6 < np.median(ratio) < 1.5
 
 
-@pytest.mark.parametrize("kind", ["percentile", "basic", "bca", "studentised", "t"])
+@pytest.mark.parametrize(
+    "kind", ["percentile", "basic", "bca", pytest.param("studentised", marks=pytest.mark.slow), "t"]
+)
 def test_kinds_of_interval_agree_on_a_bright_bin(pixels, found, kind):
     made = xd.bootstrap(pixels.isel(file=[0]), model="simple", resamples=400, interval=kind)["interval"]
     width = (made.sel(bound="upper") - made.sel(bound="lower")).values

@@ -25,6 +25,7 @@ def test_importing_the_package_imports_nothing_heavy():
     assert imported("import xpcs_dask; xpcs_dask.__version__; dir(xpcs_dask)", *HEAVY) == []
 
 
+@pytest.mark.slow
 def test_the_check_itself_sees_imports():
     assert imported("import xpcs_dask; xpcs_dask.fit", "xarray", "matplotlib") == ["xarray"]
 

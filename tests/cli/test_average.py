@@ -31,6 +31,7 @@ def folder(tmp_path):
     return runs
 
 
+@pytest.mark.slow
 def test_the_stack_is_the_average_and_is_read_like_a_file(folder, tmp_path):
     out = tmp_path / "mean.zarr"
     found = call(folder, "-o", out, "--baseline", "0.9,1.1", "--weights", "counts")

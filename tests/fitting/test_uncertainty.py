@@ -136,7 +136,10 @@ def test_sandwich_stays_positive_where_the_loss_curves_down():
     assert covariance(problem, np.zeros(1))[0, 0] > 0
 
 
-@pytest.mark.parametrize("loss", ["linear", "huber", "cauchy", "tukey"])
+SLOW = [pytest.param(loss, marks=pytest.mark.slow) for loss in ("huber", "tukey")]
+
+
+@pytest.mark.parametrize("loss", ["linear", "cauchy", *SLOW])
 def test_errors_are_those_of_repeats(loss):
     """Spread of the estimates over 150 noisy repeats, against the errors that each one states."""
     rng = np.random.default_rng(7)

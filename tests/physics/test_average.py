@@ -57,6 +57,7 @@ def test_counts_as_weights(files):
     np.testing.assert_allclose(average(data, weights="counts").g2, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_grand_mean():
     """150 averages of 6 repeats each. The quoted errors fall short of it, delays are correlated: no matter."""
     data = xd.simulate.speckle(150, repeats=6, frames=256, pixels=16, counts=0.5, seed=9)
@@ -179,6 +180,7 @@ def test_the_counting_variance_is_that_of_the_average(files, weights):
     assert (found.runs == 7).all()
 
 
+@pytest.mark.slow
 def test_the_counting_variance_holds_in_dim_speckle():
     """Photon-starved repeats: the scatter between averages of 4 is the counting variance of the average."""
     data = xd.simulate.speckle(80, repeats=4, frames=512, pixels=64, counts=0.02, seed=4)

@@ -154,6 +154,7 @@ def test_intervals_cover_where_delays_are_correlated():
     assert np.mean((low < D) & (high > D)) < 0.85
 
 
+@pytest.mark.slow
 def test_intervals_cover_where_errors_are_as_told():
     found = joint(data(noisy(6, 200), 2e-3), errors="quoted", covariance="weights")
     low, high = found["interval"].sel(parameter="D").values.T

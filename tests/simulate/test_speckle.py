@@ -24,6 +24,7 @@ def pixels():
     return speckle(1, [0.01, 0.01], normalization="pixel", **settings)
 
 
+@pytest.mark.slow
 def test_neighbouring_delays_are_correlated(pixels):
     """Median over delays 0.46 at 0.5 and 0.18 at 0.15 photon per pixel and frame (600 experiments)."""
     g2 = pixels.g2_cluster.values[0, :, :, :LAGS].astype(float)

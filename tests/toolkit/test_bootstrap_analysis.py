@@ -47,6 +47,7 @@ def stds(found):
     return np.array([row["bootstrap_std"] for row in found["parameter_statistics"].values()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["residual", "parametric"])
 def test_the_scatter_of_a_straight_line_is_that_of_theory(method):
     """Raw residuals would be too small by (n - p)/n: 9 % in the errors of 12 points and 2 parameters."""

@@ -138,6 +138,7 @@ def fits_of_noise(n, noise):
         yield row, single_exp(T, *theta), jacobian_of(single_exp, T, theta)
 
 
+@pytest.mark.slow
 def test_levels_hold_for_residuals_of_a_fit():
     """3 parameters of 40 points make neighbours of noise look correlated to the textbook's tests."""
     hits = []

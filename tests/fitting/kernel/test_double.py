@@ -49,6 +49,7 @@ def found(curves):
     return fit(curves)
 
 
+@pytest.mark.slow
 def test_finds_what_scipy_finds_from_random_starts(curves, found):
     best = np.array(
         [

@@ -34,7 +34,7 @@ def test_no_success_has_a_gradient(family):
     assert gradient[found.converged].max() < 1e-5
 
 
-SLOW = {"cauchy", "arctan"}
+SLOW = {"huber", "cauchy", "arctan"}
 
 
 @pytest.mark.parametrize("loss", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in ROBUST])

@@ -48,7 +48,7 @@ def test_sums_are_weighted_products():
     np.testing.assert_allclose(S, [np.sum(w2 * rows[a] * rows[b]) for a, b in order], rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_minima_are_scipys(seed):
     _, y, sigma = single_curves(60, seed)
     found = fit(y, 1 / sigma)
@@ -67,6 +67,7 @@ def test_pulls_have_unit_width():
     assert np.all(np.abs(np.nanmean(pull, axis=0)) < 0.06)
 
 
+@pytest.mark.slow
 def test_noise_without_a_decay_still_ends_in_minima():
     y = 1 + 1e-3 * np.random.default_rng(2).normal(size=(500, 64))
     found = fit(y, np.full(y.shape, 1e3))
