@@ -164,9 +164,9 @@ def test_input_that_changes_after_opening_stops_the_run(tmp_path):
 
 
 def greedy_block(g2, nbytes):
-    """Take some memory for a while."""
+    """Take some memory for longer than the scheduler, and then the run, take to hear of it."""
     held = np.ones(nbytes, np.uint8)
-    time.sleep(0.3)
+    time.sleep(1.2)
     return g2 + np.float32(0) * held[0]
 
 
