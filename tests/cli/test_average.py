@@ -70,6 +70,7 @@ def test_json_is_one_object(folder, tmp_path):
     assert item["value"] > item["limit"]
 
 
+@pytest.mark.slow
 def test_netcdf_holds_the_same(folder, tmp_path):
     assert call(folder, "-o", tmp_path / "mean.nc").exit_code == 0
     assert call(folder, "-o", tmp_path / "mean.zarr").exit_code == 0

@@ -33,9 +33,13 @@ def stored(files, path, *options):
     ("options", "settings"),
     [
         (["--interval", "covariance", "--level", "0.9"], {"interval": "covariance", "level": 0.9}),
-        (["--interval", "profile", "--errors", "quoted"], {"interval": "profile", "errors": "quoted"}),
+        pytest.param(
+            ["--interval", "profile", "--errors", "quoted"],
+            {"interval": "profile", "errors": "quoted"},
+            marks=pytest.mark.slow,
+        ),
         (["--robust", "clip", "--detail", "full"], {"robust": "clip", "detail": "full"}),
-        (["--weights", "gls"], {"weights": "gls"}),
+        pytest.param(["--weights", "gls"], {"weights": "gls"}, marks=pytest.mark.slow),
         (["--diagnostics", "standard"], {"diagnostics": "standard"}),
     ],
     ids=["covariance", "profile", "clip", "gls", "diagnostics"],

@@ -32,6 +32,7 @@ def run(y, model=SINGLE, weight=1e3, config=None, x=DELAY, start=None, **box):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_pulls_have_unit_width(name):
     rows = run(stack(name, 30 if name == "double" else 60), MODELS[name])
@@ -237,6 +238,7 @@ def test_robust_losses_resist():
         assert np.abs(rows["value"] / clean - 1).max() < linear / 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tau", [1e-2, 1e-4], ids=["plain", "only the first point knows"])
 def test_minima_on_walls_and_in_flat_valleys_are_minima(tau):
     """Five points, four parameters: many curves end on a wall, or where a combination of parameters does nothing."""

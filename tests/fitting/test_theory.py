@@ -77,6 +77,7 @@ def bright():
     return experiments(64, 2.0, 40, seed=3)
 
 
+@pytest.mark.slow
 def test_theory_widens_the_errors_of_bright_curves_only(bright):
     plain, theory = (xd.fit(bright, "simple", covariance=kind) for kind in ("wald", "theory"))
     np.testing.assert_array_equal(plain["value"], theory["value"])

@@ -204,6 +204,7 @@ def test_netcdf_loses_nothing(fits, tmp_path):
         np.testing.assert_array_equal(plain.value, fits.value)
 
 
+@pytest.mark.slow
 def test_netcdf_of_groups_keeps_the_attributes_of_the_root(tree, tmp_path):
     tree.attrs["run"] = "remembered"
     found = xd.open_results(export(tree, tmp_path / "fits.nc"))
