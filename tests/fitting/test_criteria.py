@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from xpcs_dask.config import FitConfig
-from xpcs_dask.fitting.criteria import aicc, bic, scale_known
+from xpcs_dask.fitting.criteria import aic, aicc, bic, hqic, scale_known
 
 
 def line(n=30, seed=0):
@@ -26,14 +26,16 @@ def test_known_errors_give_the_likelihood_of_the_normal_distribution():
         residual = left(x, y, sigma, degree)
         likelihood = stats.norm.logpdf(residual * sigma, scale=sigma).sum()
         k, n = degree + 1, x.size
-        ours = np.array([aicc((residual**2).sum(), k, n), bic((residual**2).sum(), k, n)])
-        theirs = -2 * likelihood + np.array([2 * k + 2 * k * (k + 1) / (n - k - 1), k * np.log(n)])
+        ours = np.array([criterion((residual**2).sum(), k, n) for criterion in (aic, aicc, bic, hqic)])
+        price = [2 * k, 2 * k + 2 * k * (k + 1) / (n - k - 1), k * np.log(n), 2 * k * np.log(np.log(n))]
+        theirs = -2 * likelihood + np.array(price)
         differences.append(ours - theirs)
     np.testing.assert_allclose(differences[0], differences[1], rtol=1e-12)
 
 
 def test_errors_up_to_a_factor_count_the_factor():
     api = pytest.importorskip("statsmodels.api")
+    measures = pytest.importorskip("statsmodels.tools.eval_measures")
     x, y, sigma = line()
     n, constant = x.size, x.size * (1 + np.log(2 * np.pi))
     for degree in (1, 2, 4):
@@ -44,11 +46,14 @@ def test_errors_up_to_a_factor_count_the_factor():
         assert bic(chi2, k, n, False) == pytest.approx(oracle.bic + np.log(n) - constant, rel=1e-9)
         small = 2 * (k + 1) * (k + 2) / (n - k - 2)
         assert aicc(chi2, k, n, False) == pytest.approx(oracle.aic + 2 + small - constant, rel=1e-9)
+        assert aic(chi2, k, n, False) == pytest.approx(oracle.aic + 2 - constant, rel=1e-9)
+        hannan = measures.hqic(oracle.llf, n, k + 1)
+        assert hqic(chi2, k, n, False) == pytest.approx(hannan - constant, rel=1e-9)
 
 
 def test_a_common_factor_of_the_errors_changes_no_difference():
     chi2 = np.array([40.0, 31.0])
-    for criterion in (aicc, bic):
+    for criterion in (aic, aicc, bic, hqic):
         one, other = (criterion(chi2 * factor, [3, 4], 30, False) for factor in (1.0, 9.0))
         assert np.diff(one) == pytest.approx(np.diff(other), rel=1e-12)
 
@@ -61,6 +66,8 @@ def test_too_few_points_have_no_criterion(known):
     assert np.isnan(bic(np.nan, 4, 10, known))
     assert np.isnan(bic(0.0, 4, 0, known))
     assert np.isfinite(bic(0.0, 4, 10, known))
+    assert np.isnan(aic(5.0, 4, 0, known))
+    assert np.isfinite(hqic(5.0, 4, [2, 3], known)).tolist() == [False, True]
 
 
 def test_which_settings_leave_the_factor_open():

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import Bounds
 
 from xpcs_dask.errors import ConfigError
-from xpcs_dask.toolkit.function_model import COMPILED, as_model, box_of, jacobian_of
+from xpcs_dask.toolkit.function_model import COMPILED, as_model, jacobian_of, sides_of
 from xpcs_dask.toolkit.models import double_exp, single_exp
 
 X = np.geomspace(1e-3, 10, 20)
@@ -57,15 +57,15 @@ def test_all_others_are_fitted_as_they_are(func, bounds):
 
 def test_bounds_are_read_as_scipy_reads_them():
     for bounds in ((0, 5), ([0, 0], 5), Bounds([0, 0], [5, 5]), np.array([[0, 0], [5, 5]])):
-        low, high = box_of(bounds, 2)
+        low, high = sides_of(bounds, 2)
         np.testing.assert_array_equal([low, high], [[0, 0], [5, 5]])
     for bounds in (([0, 0, 0], [1, 1, 1]), 3, (1, 2, 3), "ab"):
         with pytest.raises(ConfigError, match="must be"):
-            box_of(bounds, 2)
+            sides_of(bounds, 2)
     with pytest.raises(ConfigError, match="parameter 1 of 'f' are crossed"):
-        box_of(([0, 3], [1, 2]), 2)
+        sides_of(([0, 3], [1, 2]), 2)
     with pytest.raises(ConfigError, match="crossed"):
-        box_of(([0, np.nan], [1, 2]), 2)
+        sides_of(([0, np.nan], [1, 2]), 2)
 
 
 def test_parameters_that_cannot_be_counted_are_asked_for():

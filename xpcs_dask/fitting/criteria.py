@@ -14,6 +14,12 @@ def scale_known(config: FitConfig) -> bool:
     return config.absolute_sigma and config.errors != "none" and config.covariance != "scaled"
 
 
+def aic(chi2: ArrayLike, n_free: ArrayLike, n_used: ArrayLike, scale_known: bool = True) -> Floats:
+    """Akaike criterion, L + 2k with L and k as for `aicc`; NaN without points."""
+    n, k = np.asarray(n_used, dtype=np.float64), _parameters(n_free, scale_known)
+    return np.where(n > 0, _misfit(chi2, n, scale_known) + 2.0 * k, np.nan)
+
+
 def aicc(chi2: ArrayLike, n_free: ArrayLike, n_used: ArrayLike, scale_known: bool = True) -> Floats:
     """Corrected Akaike criterion, L + 2k + 2k(k+1)/(n-k-1) [1]_; NaN where n <= k + 1.
 
@@ -35,6 +41,17 @@ def bic(chi2: ArrayLike, n_free: ArrayLike, n_used: ArrayLike, scale_known: bool
     """Bayesian criterion, L + k ln n with L and k as for `aicc`; NaN without points."""
     n, k = np.asarray(n_used, dtype=np.float64), _parameters(n_free, scale_known)
     return np.where(n > 0, _misfit(chi2, n, scale_known) + k * np.log(np.maximum(n, 1.0)), np.nan)
+
+
+def hqic(chi2: ArrayLike, n_free: ArrayLike, n_used: ArrayLike, scale_known: bool = True) -> Floats:
+    """Criterion of Hannan and Quinn, L + 2k ln ln n [1]_ with L and k as for `aicc`; NaN with fewer than 3 points.
+
+    References
+    ----------
+    .. [1] E. J. Hannan and B. G. Quinn, J. R. Stat. Soc. B 41, 190 (1979).
+    """
+    n, k = np.asarray(n_used, dtype=np.float64), _parameters(n_free, scale_known)
+    return np.where(n > 2, _misfit(chi2, n, scale_known) + 2.0 * k * np.log(np.log(np.maximum(n, 3.0))), np.nan)
 
 
 def _parameters(n_free: ArrayLike, scale_known: bool) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpcs_dask.toolkit.fit_cache import kept, key_of, known
-from xpcs_dask.toolkit.fit_records import FitTable
+from xpcs_dask.toolkit.fit_records import NUMBERS, FitTable
 from xpcs_dask.toolkit.robust_fits import Request, robust_table
 
 __all__ = ["BLOCK", "Blocks", "fit_blocks"]
@@ -74,7 +74,7 @@ class _Whole:
 
     def put(self, first: int, table: FitTable) -> None:
         rows = slice(first, first + len(table))
-        arrays = {name: getattr(table, name) for name in ("value", "stderr", "covariance", "robust")}
+        arrays = {name: getattr(table, name) for name in NUMBERS}
         if len(table) == self._count:  # one block: nothing to be put together
             self._arrays, self._diagnostics = arrays, dict(table.diagnostics)
         else:

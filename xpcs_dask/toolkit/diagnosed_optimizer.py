@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xpcs_dask.errors import ConfigError
 from xpcs_dask.fitting.models import Floats
 from xpcs_dask.toolkit.diagnostic_report import DiagnosticReporter
+from xpcs_dask.toolkit.levels import LEVELS, check_level
 from xpcs_dask.toolkit.robust_optimizer import RobustOptimizer
 from xpcs_dask.toolkit.summary import verdict
 
 __all__ = ["RobustOptimizerWithDiagnostics"]
-
-LEVELS: Mapping[str, int] = MappingProxyType({"basic": 0, "standard": 500, "comprehensive": 1000})
-"""Refits of each level."""
 
 
 class RobustOptimizerWithDiagnostics(RobustOptimizer):
@@ -44,8 +40,7 @@ class RobustOptimizerWithDiagnostics(RobustOptimizer):
         n_jobs: int | None = None,
     ) -> None:
         super().__init__(max_iterations, tolerance_factor, enable_caching, performance_tracking)
-        if diagnostic_level not in LEVELS:
-            raise ConfigError(f"diagnostic_level is '{diagnostic_level}'; known are {', '.join(LEVELS)}")
+        check_level(diagnostic_level)
         self.diagnostic_level, self.n_jobs = diagnostic_level, n_jobs
 
     def robust_curve_fit_with_diagnostics(

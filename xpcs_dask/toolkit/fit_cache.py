@@ -14,14 +14,13 @@ from xpcs_dask.engine.cache import Cache, CacheFolderError
 from xpcs_dask.engine.cache_key import NotCacheableError, digest, program
 from xpcs_dask.results.provenance import fingerprint
 from xpcs_dask.toolkit.boxes import fitted_range
-from xpcs_dask.toolkit.fit_records import FitTable
+from xpcs_dask.toolkit.fit_records import NUMBERS, FitTable
 from xpcs_dask.toolkit.robust_fits import Request
 
 __all__ = ["kept", "key_of", "known"]
 
 logger = logging.getLogger(__name__)
 
-ARRAYS = ("value", "stderr", "covariance", "robust")
 TEXTS = ("status", "message")
 DIAGNOSTIC = "diagnostic:"
 
@@ -66,7 +65,7 @@ def _cache() -> Cache | None:
 
 def _packed(table: FitTable) -> NDArray[np.uint8]:
     """Bytes of a table; texts once each."""
-    content: dict[str, NDArray[Any]] = {name: getattr(table, name) for name in ARRAYS}
+    content: dict[str, NDArray[Any]] = {name: getattr(table, name) for name in NUMBERS}
     content |= {DIAGNOSTIC + name: np.asarray(column) for name, column in table.diagnostics.items()}
     for name in TEXTS:
         content[name], content[f"{name}_of"] = np.unique(np.array(getattr(table, name), dtype=str), return_inverse=True)
@@ -80,7 +79,7 @@ def _unpacked(packed: NDArray[np.uint8], function: Callable[..., Any], fit_x: ND
         content = dict(file)
     texts = {name: content[name][content[f"{name}_of"]].tolist() for name in TEXTS}
     return FitTable(
-        **{name: content[name] for name in ARRAYS},
+        **{name: content[name] for name in NUMBERS},
         **texts,
         fit_x=fit_x,
         function=function,

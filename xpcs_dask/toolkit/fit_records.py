@@ -61,6 +61,10 @@ class LineRecord(Record):
         return np.array(np.full(len(self["fit_x"]), np.nan) if found is None else found, dtype=dtype)
 
 
+NUMBERS = ("value", "stderr", "covariance", "robust")
+"""Arrays of a table beside its diagnostics; every one has a row a bin."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FitTable:
     """What is known of the fits of nq bins, in arrays."""

@@ -18,7 +18,7 @@ from xpcs_dask.fitting.layout import Status
 from xpcs_dask.fitting.models import Floats
 from xpcs_dask.toolkit.curve_fit import robust_curve_fit
 from xpcs_dask.toolkit.fit_records import LineRecord, Record
-from xpcs_dask.toolkit.function_model import FunctionModel, as_model, box_of
+from xpcs_dask.toolkit.function_model import FunctionModel, as_model, sides_of
 from xpcs_dask.toolkit.models import single_exp
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def fit_xpcs(
     y, sigma = _table("g2", g2, delay.size), _table("g2_err", g2_err, delay.size)
     if q.size != y.shape[1] or sigma.shape != y.shape:
         raise ConfigError(f"there are {q.size} q, but g2 is {y.shape} and g2_err {sigma.shape}; give (delays, q)")
-    lower, upper = box_of(b, 3, "single_exp")
+    lower, upper = sides_of(b, 3, "single_exp")
     middle = 0.5 * (lower + upper)
     middle[0] = np.sqrt(lower[0] * upper[0]) if lower[0] > 0 else middle[0]
     found = fit_columns(single_exp, delay, y, sigma, (lower, upper), middle, n_jobs, absolute_sigma=absolute_sigma)
@@ -165,7 +165,7 @@ def fit_with_fixed_raw(
     errors = None if sigma is None else _table("sigma", sigma, grid.shape[-1])
     if errors is not None and errors.shape != columns.shape:
         raise ConfigError(f"sigma is {errors.shape}, but y is {columns.shape}; give one error a point")
-    lower, upper = box_of(bounds, flag.size, getattr(base_func, "__name__", "f"))
+    lower, upper = sides_of(bounds, flag.size, getattr(base_func, "__name__", "f"))
     start = 0.5 * (lower + upper) if p0 is None else np.array(p0, dtype=np.float64)
     if start.shape != flag.shape:
         raise ConfigError(f"p0 has {start.size} values, but fit_flag {flag.size}; give one each a parameter")

@@ -17,6 +17,7 @@ from xpcs_dask.fitting.problem import ROUNDING
 from xpcs_dask.toolkit.curve_fit import robust_curve_fit
 from xpcs_dask.toolkit.diffusion_forms import Form, form_of
 from xpcs_dask.toolkit.diffusion_models import DiffusionModels, Function
+from xpcs_dask.toolkit.function_model import sides_of
 
 __all__ = ["FunctionFit", "box_of", "fit_function", "usable"]
 
@@ -66,17 +67,11 @@ def box_of(bounds: Any, count: int | None = None) -> Box | None:
     pairs = len(bounds) == count and all(np.shape(pair) == (2,) for pair in bounds)
     if pairs and (count != 2 or isinstance(bounds, list)):
         bounds = tuple(zip(*bounds, strict=True))
-    try:
-        low, high = bounds
-        box = tuple(np.broadcast_to(np.asarray(side, dtype=np.float64), (count,)).copy() for side in (low, high))
-    except ValueError:
-        raise ConfigError(
-            f"bounds {bounds!r} are neither (lower, upper) nor one pair for each of {count} parameters"
-        ) from None
-    if not (box[0] < box[1]).all():
-        k = int(np.flatnonzero(~(box[0] < box[1]))[0])
-        raise ConfigError(f"bounds of parameter {k} are ({box[0][k]:g}, {box[1][k]:g}); the lower one must be below")
-    return box[0], box[1]
+    low, high = sides_of(bounds, count)
+    if not (low < high).all():
+        k = int(np.flatnonzero(~(low < high))[0])
+        raise ConfigError(f"bounds of parameter {k} are ({low[k]:g}, {high[k]:g}); the lower one must be below")
+    return low, high
 
 
 def usable(x: ArrayLike, y: ArrayLike, sigma: ArrayLike | None = None) -> NDArray[np.bool_]:

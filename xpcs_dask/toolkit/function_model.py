@@ -92,7 +92,7 @@ def as_model(
     ConfigError
         If parameters cannot be counted, or bounds do not fit them or are crossed.
     """
-    lower, upper = box_of(bounds, parameter_count(func) if count is None else count, getattr(func, "__name__", "f"))
+    lower, upper = sides_of(bounds, parameter_count(func) if count is None else count, getattr(func, "__name__", "f"))
     known = _known(func, lower, upper)
     if known is not None:
         record, order = known
@@ -135,7 +135,7 @@ def parameter_count(func: Function) -> int:
     return len(named) - 1
 
 
-def box_of(bounds: Any, count: int, name: str = "f") -> tuple[Floats, Floats]:
+def sides_of(bounds: Any, count: int, name: str = "f") -> tuple[Floats, Floats]:
     """Lower and upper bounds (count,) each, from what `scipy.optimize.curve_fit` takes."""
     if bounds is None:
         return np.full(count, -np.inf), np.full(count, np.inf)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xpcs_dask.errors import ConfigError
+from xpcs_dask.fitting import criteria
 from xpcs_dask.fitting.models import Floats
-from xpcs_dask.toolkit.information import criteria
 
 UNLIKELY = 1e-3
 """p of chi2 below which a fit, or its errors, are called wrong."""
@@ -66,9 +66,9 @@ class GoodnessOfFitAnalyzer:
         spread = float(weight @ (y - np.average(y, weights=weight)) ** 2)
         likelihood = _log_likelihood(rest, error) if log_likelihood is None else float(log_likelihood)
         if log_likelihood is None:
-            found = criteria(chi2, n_params, n, error is not None)
+            found = _criteria(chi2, n_params, n, error is not None)
         else:
-            found = criteria(-2.0 * likelihood, n_params, n, True)
+            found = _criteria(-2.0 * likelihood, n_params, n, True)
         metrics: dict[str, Any] = {
             "n_data_points": n,
             "n_parameters": int(n_params),
@@ -232,3 +232,13 @@ def _recommendation(ranking: list[dict[str, Any]]) -> str:
     ahead, next_one = ranking[1]["delta"], ranking[1]["model"]
     verdict = "clearly ahead of" if ahead >= 10 else "ahead of" if ahead >= 2 else "not to be told from"
     return f"{best} is {verdict} {next_one} (BIC lower by {ahead:.2f})"
+
+
+def _criteria(chi2: float, n_free: int, n: int, scale_known: bool) -> dict[str, float]:
+    """Criteria of the package, as the Toolkit names them."""
+    return {
+        "aic": float(criteria.aic(chi2, n_free, n, scale_known)),
+        "aic_corrected": float(criteria.aicc(chi2, n_free, n, scale_known)),
+        "bic": float(criteria.bic(chi2, n_free, n, scale_known)),
+        "hqic": float(criteria.hqic(chi2, n_free, n, scale_known)),
+    }

@@ -40,9 +40,8 @@ class ModelSelectionFramework:
 
     @staticmethod
     def calculate_aic(n_params: int, n_data: int, chi_squared: float, *, scale_known: bool = True) -> float:
-        """Akaike's criterion; `scale_known` says whether `chi_squared` is in units of the variance."""
-        k = n_params + (not scale_known)
-        return float(criteria.bic(chi_squared, n_params, n_data, scale_known)) + k * (2.0 - float(np.log(n_data)))
+        """Akaike's criterion, as `xpcs_dask.fitting.criteria.aic`; `scale_known`: errors are not up to a factor."""
+        return float(criteria.aic(chi_squared, n_params, n_data, scale_known))
 
     @staticmethod
     def calculate_bic(n_params: int, n_data: int, chi_squared: float, *, scale_known: bool = True) -> float:

@@ -28,24 +28,22 @@ from xpcs_dask.fitting.layout import Status
 from xpcs_dask.fitting.models import Model
 from xpcs_dask.toolkit.boxes import Box, fitted_range
 from xpcs_dask.toolkit.fit_records import FitTable
+from xpcs_dask.toolkit.levels import LEVELS, check_level
 from xpcs_dask.toolkit.plain_fits import LOST, Columns, correct_g2_err, quoted_fits, standard_fits, table_of
 
 __all__ = [
-    "LEVELS", "Request", "compute", "level_of", "plain_dataset", "robust_table", "search_of", "settings_of",
+    "Request", "compute", "level_of", "plain_dataset", "robust_table", "search_of", "settings_of",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
-LEVELS = {"basic": 0, "standard": 500, "comprehensive": 1000}
-"""Resamples by diagnostic level, unless their number is given."""
 BESIDE = ("value", "stderr", "covariance", "status", "quality")
 """Variables of results that are not diagnostics."""
 
 
 def level_of(diagnostic_level: str, bootstrap_samples: int | None = None) -> tuple[Diagnostics, int]:
     """Level and number of resamples, checked."""
-    if diagnostic_level not in LEVELS:
-        raise ConfigError(f"diagnostic_level: {diagnostic_level!r} is none of {', '.join(map(repr, LEVELS))}")
+    check_level(diagnostic_level)
     assert diagnostic_level in get_args(Diagnostics)
     samples = LEVELS[diagnostic_level] if bootstrap_samples is None else int(bootstrap_samples)
     if samples < 0 or samples == 1:

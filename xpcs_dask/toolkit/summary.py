@@ -6,15 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpcs_dask.fitting.error_model import NO_SIGNAL
 from xpcs_dask.fitting.models import Floats
 
-NOTHING = 12.0
-"""What a decay must save in chi2 over a constant, as for `layout.Flag.NO_SIGNAL`: noise does less."""
 CHANCE = 1e-3
-"""The same as a probability, where errors are not known."""
+"""Probability that noise saves as much over a constant, below which a fit counts where errors are not known."""
 SURE = 0.01
 """p below which a test of residuals counts here; there are several."""
-NO_SIGNAL = 0.2
+NOISE = 0.2
 """The best score that a fit of noise gets."""
 IMPROBABLE = 1e-3
 """p of chi2 below which the errors do not explain the residuals."""
@@ -40,7 +39,7 @@ def signal(y: Floats, fitted: Floats, n_free: int, error: Floats | None) -> dict
         return {"saved": np.nan, "p_value": np.nan, "has_signal": True}
     if error is not None:
         p = float(chdtrc(extra, max(saved, 0.0)))
-        return {"saved": saved, "p_value": p, "has_signal": bool(saved >= NOTHING)}
+        return {"saved": saved, "p_value": p, "has_signal": bool(saved >= NO_SIGNAL)}
     ratio = max(saved, 0.0) / extra / (chi2 / dof) if chi2 > 0 else np.inf
     p = float(fdtrc(extra, dof, ratio))
     return {"saved": ratio, "p_value": p, "has_signal": bool(p < CHANCE)}
@@ -67,7 +66,7 @@ def summarise(report: dict[str, Any]) -> dict[str, Any]:
     faults = [*_fit(report), *_residuals(report), *_parameters(report), *_resamples(report)]
     score = max(0.0, 1.0 - sum(fault.price for fault in faults))
     if not report["signal"]["has_signal"]:
-        score = min(score, NO_SIGNAL)
+        score = min(score, NOISE)
         text = f"no signal: the fit is hardly better than a constant (p = {report['signal']['p_value']:.2g})"
         faults.insert(0, Fault(0.0, text, "do not use these parameters"))
     assessed = report["goodness_of_fit"]["fit_quality_assessment"]
