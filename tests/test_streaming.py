@@ -404,3 +404,11 @@ def test_the_program_refuses_changed_files_and_a_second_owner(program, job, tmp_
     assert sorted(int(line) for line in printed.splitlines()[:8]) == list(range(8))
     assert not Unfinished(tmp_path / "fits.zarr").folder.exists()
     shutil.rmtree(tmp_path / "fits.zarr")
+
+
+def test_what_is_lazy_and_no_number_is_refused_by_name(out):
+    results = xd.fit(lazy())
+    times = results["status"].data.astype("M8[ns]")
+    with pytest.raises(ConfigError, match=r"when is lazy and holds datetime64\[ns\].*load it first"):
+        stream(results.assign_coords(when=(results["status"].dims, times)), out)
+    assert not out.exists()

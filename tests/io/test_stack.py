@@ -60,7 +60,9 @@ def uneven(folder):
 def test_the_dataset_comes_back_as_it_was(files, path):
     data = xd.open_g2(files, include=["detector_distance"])
     assert write_stack(data, path) == path
-    same(open_stack(path), data)
+    found = open_stack(path)
+    same(found, data)
+    assert not any(variable.encoding for variable in found.variables.values())
 
 
 def test_padding_missing_times_and_names_come_back(tmp_path, path):

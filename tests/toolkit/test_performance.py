@@ -17,7 +17,9 @@ from toolkit.stand_in import StandIn, decays
 from xpcs_dask.engine.plan import MemoryBudgetError
 from xpcs_dask.errors import ConfigError
 from xpcs_dask.toolkit import performance, planned_fits, robust_fits
-from xpcs_dask.toolkit.file_fits import fit_g2, fit_g2_robust, fit_tauq, get_fitting_info
+from xpcs_dask.toolkit.boxes import model_of
+from xpcs_dask.toolkit.file_fits import fit_g2, fit_g2_robust, fit_tauq, get_fitting_info, request_of
+from xpcs_dask.toolkit.fit_cache import key_of
 from xpcs_dask.toolkit.performance import (
     OptimizedXPCSFittingEngine,
     XPCSPerformanceOptimizer,
@@ -331,3 +333,17 @@ def test_overhead_is_a_measurement(monkeypatch):
     monkeypatch.setattr(performance, "quoted_fits", three_times)
     slower = performance.robust_overhead(request)
     assert slower > plain + 80
+
+
+@pytest.mark.parametrize(
+    "other", [{"level": "comprehensive"}, {"samples": 7}, {"floored": np.ones(3)}, {"box": "held"}, {"model": "double"}]
+)
+def test_all_that_is_asked_decides_the_name_in_the_cache(other):
+    _, request = request_of(decays(), None, None, None, None, "single", "standard", 5)
+    other = {**other}
+    if "box" in other:
+        other["box"] = replace(request.box, fixed={"baseline": 1.0})
+    if "model" in other:
+        other["model"] = model_of("double")[0]
+    assert key_of(request) == key_of(replace(request))
+    assert key_of(replace(request, **other)) != key_of(request)

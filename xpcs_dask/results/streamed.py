@@ -20,6 +20,7 @@ import xarray as xr
 
 from xpcs_dask.engine.graph import Named
 from xpcs_dask.engine.ledger import write_whole
+from xpcs_dask.errors import ConfigError
 from xpcs_dask.fitting.layout import SCHEMA_VERSION
 from xpcs_dask.results.summary import count
 
@@ -137,7 +138,7 @@ def _add_empty(path: Path, results: xr.Dataset, lazy: Mapping[str, Named]) -> No
 
     for name, array in lazy.items():
         (path / name).mkdir()
-        told = _described(array, _plain(results[name].attrs))
+        told = _described(name, array, _plain(results[name].attrs))
         (path / name / DESCRIBED).write_text(json.dumps(told), encoding="utf-8")
     coords = [name for name in lazy if name in results.coords]
     if coords:
@@ -145,11 +146,11 @@ def _add_empty(path: Path, results: xr.Dataset, lazy: Mapping[str, Named]) -> No
         group.attrs["coordinates"] = " ".join([*str(group.attrs.get("coordinates", "")).split(), *coords])
 
 
-def _described(array: Named, attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _described(name: str, array: Named, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata of an array of numbers that is not compressed (Zarr core specification 3.0)."""
     dtype = np.dtype(array.data.dtype)
     if dtype.kind not in "biuf":
-        raise TypeError(f"{array.data.name}: arrays of {dtype} cannot be streamed, only numbers")
+        raise ConfigError(f"{name} is lazy and holds {dtype}: only numbers are written block by block; load it first")
     little = {"configuration": {"endian": "little"}} if dtype.itemsize > 1 else {}
     return {
         "zarr_format": 3,
