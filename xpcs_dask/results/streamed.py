@@ -119,28 +119,31 @@ def begin_store(path: Path, groups: Mapping[str, xr.Dataset]) -> None:
     root = groups.get("/", xr.Dataset())
     root = root.assign_attrs({"schema_version": SCHEMA_VERSION} | root.attrs)
     for group, results in ({"/": root} | {name: found for name, found in groups.items() if name != "/"}).items():
-        lazy = lazy_arrays(results)
-        known = results.drop_encoding().drop_vars(lazy)
-        for name, variable in known.variables.items():
+        lazy, numbers = lazy_arrays(results), _numbers(results)
+        other = results.drop_encoding().drop_vars([*lazy, *numbers])
+        for name, variable in other.variables.items():
             if variable.dtype.kind in "OUT":
-                known[name] = variable.compute().astype(object)
-        known.to_zarr(path, group=group, mode="a", zarr_format=3, consolidated=False)
-        _add_empty(path / group.strip("/"), results, lazy)
+                other[name] = variable.compute().astype(object)
+        other.to_zarr(path, group=group, mode="a", zarr_format=3, consolidated=False)
+        _add(path / group.strip("/"), results, lazy | numbers)
+        for name, array in numbers.items():
+            place = Place(str(path / group.strip("/") / name), array.data.shape, array.data.dtype.newbyteorder("<"))
+            place.write((0,) * array.data.ndim, array.data)
 
 
-def _add_empty(path: Path, results: xr.Dataset, lazy: Mapping[str, Named]) -> None:
-    """Describe arrays that are still to be computed.
+def _add(path: Path, results: xr.Dataset, arrays: Mapping[str, Named]) -> None:
+    """Describe arrays that are written here, or are still to be computed.
 
-    Written as the specification says it, without Zarr: making a dozen arrays through its event loop takes as long as
+    Written as the specification says it, without Zarr: making two dozen arrays through its event loop takes as long as
     fitting ten thousand curves.
     """
     import zarr
 
-    for name, array in lazy.items():
+    for name, array in arrays.items():
         (path / name).mkdir()
         told = _described(name, array, _plain(results[name].attrs))
         (path / name / DESCRIBED).write_text(json.dumps(told), encoding="utf-8")
-    coords = [name for name in lazy if name in results.coords]
+    coords = [name for name in arrays if name in results.coords and name not in results.dims]
     if coords:
         group = zarr.open_group(path, mode="r+")
         group.attrs["coordinates"] = " ".join([*str(group.attrs.get("coordinates", "")).split(), *coords])
@@ -149,6 +152,7 @@ def _add_empty(path: Path, results: xr.Dataset, lazy: Mapping[str, Named]) -> No
 def _described(name: str, array: Named, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata of an array of numbers that is not compressed (Zarr core specification 3.0)."""
     dtype = np.dtype(array.data.dtype)
+    chunk = getattr(array.data, "chunksize", array.data.shape)
     if dtype.kind not in "biuf":
         raise ConfigError(f"{name} is lazy and holds {dtype}: only numbers are written block by block; load it first")
     little = {"configuration": {"endian": "little"}} if dtype.itemsize > 1 else {}
@@ -157,7 +161,7 @@ def _described(name: str, array: Named, attributes: Mapping[str, Any]) -> dict[s
         "node_type": "array",
         "shape": array.data.shape,
         "data_type": dtype.name,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": array.data.chunksize}},
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
         # all chunks of an array in one folder: Zarr's own choice makes one or two folders for each block
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
         "fill_value": False if dtype.kind == "b" else 0,
@@ -215,6 +219,15 @@ def _is_cut(array: Named, sizes: Mapping[str, int]) -> bool:
         set(chunks[:-1]) <= {sizes[dim]} and chunks[-1] <= sizes[dim]
         for dim, chunks in zip(array.dims, array.data.chunks, strict=True)
     )
+
+
+def _numbers(results: xr.Dataset) -> dict[str, Named]:
+    """Variables and coordinates that are known and hold plain numbers."""
+    return {
+        str(name): Named(variable.to_numpy(), tuple(map(str, variable.dims)))
+        for name, variable in results.variables.items()
+        if variable.chunks is None and variable.dtype.kind in "biuf" and variable.size
+    }
 
 
 def _lazy(results: xr.Dataset) -> list[str]:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from tests.fitting.kernel.bench_sets import double_set
+from xpcs_dask.fitting.kernel import double_newton as newton
 from xpcs_dask.fitting.kernel import double_pairs as pairs
+from xpcs_dask.fitting.kernel import double_products as products_of
 from xpcs_dask.fitting.kernel import double_refine as refine
 from xpcs_dask.fitting.kernel import double_search as search
 from xpcs_dask.fitting.kernel import double_starts as starts
@@ -26,7 +28,7 @@ def table(data):
 def loaded(data, table):
     """One curve in its own units, its sums over the table, and its linear box."""
     curve, sums, linear = np.zeros((5, data.x.size)), np.zeros(3), np.zeros(4)
-    curve[refine.U] = np.log(data.x)
+    curve[products_of.U] = np.log(data.x)
     search.load(data.y[1], data.weight[1], data.lower, data.upper, curve, sums, linear)
     s, sy = (np.empty(p.shape[1], np.float32) for p in (table.products, table.products_y))
     pairs.sum_table(curve, table.products, table.products_y, s, sy)
@@ -39,9 +41,9 @@ def decay(u, ln_tau, stretch):
 
 def chi2_at_best(curve, g1, linear, baseline=None):
     """Chi2 less that of y alone, contrast in its box and baseline free (or held)."""
-    w = curve[refine.W]
+    w = curve[products_of.W]
     square = g1**2
-    y = curve[refine.Y] - (baseline or 0.0)
+    y = curve[products_of.Y] - (baseline or 0.0)
 
     def chi2(a):
         r = y - a * square
@@ -60,12 +62,12 @@ def test_a_loaded_curve_has_units_of_its_own(data, loaded):
         data.y[1], data.weight[1], data.lower, data.upper, curve.copy(), sums.copy(), linear.copy()
     )
     assert used == 64
-    assert np.mean(curve[refine.WEIGHT]) == pytest.approx(1)
-    assert np.allclose(curve[refine.W] ** 2, curve[refine.WEIGHT])
-    assert np.allclose(curve[refine.WY], curve[refine.W] * curve[refine.Y])
+    assert np.mean(curve[products_of.WEIGHT]) == pytest.approx(1)
+    assert np.allclose(curve[products_of.W] ** 2, curve[products_of.WEIGHT])
+    assert np.allclose(curve[products_of.WY], curve[products_of.W] * curve[products_of.Y])
     assert np.allclose(sums, [64, 0, 64], atol=1e-9)
-    assert np.allclose(curve[refine.Y] * size + mean, data.y[1])
-    assert np.allclose(curve[refine.WEIGHT] * scale, data.weight[1] ** 2)
+    assert np.allclose(curve[products_of.Y] * size + mean, data.y[1])
+    assert np.allclose(curve[products_of.WEIGHT] * scale, data.weight[1] ** 2)
     assert np.allclose(linear * size, [0, 1, 0.9 - mean, 1.1 - mean])
 
 
@@ -135,7 +137,7 @@ def test_bumps_are_scored_by_the_gain_of_a_linear_fit(loaded, table):
     a, ln_tau, stretch, d = 2.5, -4.0, 0.6, -0.8
     score = np.empty((2, len(table.sharp)))
     starts.score_bumps(curve, table.sharp, a, ln_tau, stretch, d, score)
-    u, w = curve[refine.U], curve[refine.W]
+    u, w = curve[products_of.U], curve[products_of.W]
     h = 1e-5
 
     def model(a, ln_tau, stretch, d):
@@ -143,7 +145,7 @@ def test_bumps_are_scored_by_the_gain_of_a_linear_fit(loaded, table):
 
     here = np.array([a, ln_tau, stretch, d])
     J = np.stack([(model(*(here + h * e)) - model(*(here - h * e))) / (2 * h) for e in np.eye(4)], axis=1)
-    r = w * (curve[refine.Y] - model(*here))
+    r = w * (curve[products_of.Y] - model(*here))
     e = decay(u, ln_tau, stretch)
     inside = 0
     for k, sharp in enumerate(table.sharp):
@@ -196,18 +198,19 @@ def test_gradient_and_hessian_of_the_reduced_problem(loaded, linear_box):
     curve, sums, *_ = loaded
     linear = np.array(linear_box)
     z = np.array([-6.5, 1.1, -2.5, 0.8, 0.4])
-    rows, products = np.empty((6, 64)), np.empty((6, 8))
+    E, rows, products = np.empty((4, 64)), np.empty((6, 64)), np.empty((6, 8))
 
     def chi2(z):
-        return refine.evaluate(curve, sums, linear, z, rows, products)[2]
+        return refine.look(curve, sums, linear, z, E, rows, products)[2]
 
     numeric = [(chi2(z + h) - chi2(z - h)) / 2e-5 for h in 1e-5 * np.eye(5)]
-    a, d, value, free_a, free_d = refine.evaluate(curve, sums, linear, z, rows, products)
-    H, g = np.empty((5, 5)), np.empty(5)
-    refine.reduce_problem(products, sums[0], a, d, free_a, free_d, H, g)
+    a, d, value, free_a, free_d = refine.look(curve, sums, linear, z, E, rows, products)
+    H, g, Q = np.empty((5, 5)), np.empty(5), np.zeros((5, 5))
+    scratch = np.empty(5), np.empty((2, 5))
+    newton.newton_problem(products, Q, sums[0], a, d, free_a, free_d, 0.0, H, g, *scratch)
     assert np.allclose(-2 * g, numeric, rtol=1e-5, atol=1e-4)
-    w = curve[refine.W]
-    assert value == pytest.approx(np.sum((w * (curve[refine.Y] - d) - a * rows[0]) ** 2))
+    w = curve[products_of.W]
+    assert value == pytest.approx(np.sum((w * (curve[products_of.Y] - d) - a * rows[0]) ** 2))
     J = a * rows[1:].T
     columns = [c for c, free in ((rows[0], free_a), (w, free_d)) if free]
     if columns:

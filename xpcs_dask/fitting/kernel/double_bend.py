@@ -11,7 +11,7 @@ from xpcs_dask.fitting.kernel.compiled import compiled
 from xpcs_dask.fitting.kernel.double_curvature import fill_curvature
 from xpcs_dask.fitting.kernel.double_newton import ALONG, FOLLOW, HESSIAN, G, newton_problem
 from xpcs_dask.fitting.kernel.double_pass import evaluate, fill_exponentials
-from xpcs_dask.fitting.kernel.double_refine import SUM_1, U
+from xpcs_dask.fitting.kernel.double_products import SUM_1, U
 
 DIFFERENCE = 1e-3
 """Shift of a coordinate either way for the third derivatives."""

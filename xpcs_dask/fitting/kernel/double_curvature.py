@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xpcs_dask.fitting.kernel.compiled import compiled
-from xpcs_dask.fitting.kernel.double_refine import WY, U, W
+from xpcs_dask.fitting.kernel.double_products import WY, U, W
 
 RESIDUAL, DECAY = range(2)
 """Rows of the scratch array of a curve: twice the weighted residual times w, and g1."""

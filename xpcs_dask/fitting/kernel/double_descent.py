@@ -24,7 +24,7 @@ from xpcs_dask.fitting.kernel.double_newton import (
     newton_step,
 )
 from xpcs_dask.fitting.kernel.double_pass import evaluate, fill_exponentials
-from xpcs_dask.fitting.kernel.double_refine import SUM_1, SUM_YY, U, best_linear
+from xpcs_dask.fitting.kernel.double_products import SUM_1, SUM_YY, U, best_linear
 from xpcs_dask.fitting.kernel.replicates_single import SUMS_EXACT
 from xpcs_dask.fitting.kernel.single import CONVERGED, EXHAUSTED, LAST_STEP, STALLED
 

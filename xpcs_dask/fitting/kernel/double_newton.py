@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from xpcs_dask.fitting.kernel.box import PIVOT, box_step
 from xpcs_dask.fitting.kernel.compiled import compiled
-from xpcs_dask.fitting.kernel.double_refine import WITH_1, WITH_Y, linear_inverse
+from xpcs_dask.fitting.kernel.double_products import WITH_1, WITH_Y, linear_inverse
 from xpcs_dask.fitting.kernel.newton import is_indefinite
 
 A, D, CHI2, FREE_A, FREE_D = LINEAR_VALUES = range(5)
 """Contrast, baseline, chi2 with both, and whether each is free (1.0) or on its bound."""
 HESSIAN = slice(0, 5)
-"""Rows of the scratch array (18, 5) of a step: the Hessian that it solved with, and below its factor."""
+"""Rows of the scratch array of a step: the Hessian that it solved with, and below its factor."""
 FACTOR = slice(5, 10)
 FOLLOW = slice(10, 12)
 G, DAMPING, STEP, TRIAL, ALONG, SCRATCH = range(12, 18)
+SMALL = 18
+"""Rows of that array."""
 
 
 @compiled
@@ -113,6 +115,21 @@ def newton_step(point, one, damp, lower, upper, small, free):
             return predicted, exact == 1.0, False
         exact = 0.0
         set_problem(point, one, damp, exact, small)
+
+
+@compiled
+def safe_step(exact, H, N, g, damping, z, lower, upper, step, free, L, trial):
+    """Fill Newton's step with the Hessian N if `exact`, else, or where N is not positive, Gauss-Newton's with H.
+
+    Returns the predicted decrease, and whether it is Newton's.
+    """
+    if inner_step(N if exact else H, g, damping, z, lower, upper, step, L):
+        return decrease(g, damping, step), exact
+    while True:
+        predicted = box_step(N if exact else H, g, damping, z, lower, upper, 5, step, free, L, trial)
+        if not exact or (predicted >= 0.0 and not is_indefinite(N, damping, L, free, 5)):
+            return predicted, exact
+        exact = False
 
 
 @compiled

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpcs_dask.fitting.kernel.compiled import compiled
-from xpcs_dask.fitting.kernel.double_refine import (
+from xpcs_dask.fitting.kernel.double_products import (
     BASELINE_HIGH,
     BASELINE_LOW,
     CONTRAST_HIGH,

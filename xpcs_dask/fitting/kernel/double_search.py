@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from xpcs_dask.fitting.kernel.compiled import compiled
 from xpcs_dask.fitting.kernel.double_pairs import N_PAIRS, best_single_node, propose_pair, score_pairs, sum_table
-from xpcs_dask.fitting.kernel.double_refine import HOPELESS, SUM_1, SUM_Y, SUM_YY, WEIGHT, WY, U, W, Y, refine_double
+from xpcs_dask.fitting.kernel.double_products import SUM_1, SUM_Y, SUM_YY, WEIGHT, WY, U, W, Y
+from xpcs_dask.fitting.kernel.double_refine import HOPELESS, refine_double
 from xpcs_dask.fitting.kernel.double_starts import propose_bump, propose_swap, score_bumps, score_swaps
 from xpcs_dask.fitting.kernel.single import CONVERGED, load_curve, refine_single
 from xpcs_dask.fitting.models import Floats

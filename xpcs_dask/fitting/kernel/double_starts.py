@@ -17,7 +17,7 @@ import numpy as np
 
 from xpcs_dask.fitting.kernel.compiled import compiled
 from xpcs_dask.fitting.kernel.double_pairs import best_contrast, centring
-from xpcs_dask.fitting.kernel.double_refine import WEIGHT, U, W, Y
+from xpcs_dask.fitting.kernel.double_products import WEIGHT, U, W, Y
 from xpcs_dask.fitting.kernel.exp import near_exp
 
 SWAP_FRACTIONS = np.array([0.05, 0.15, 0.3, 0.45, 0.6, 0.75, 0.85, 0.92, 0.97])

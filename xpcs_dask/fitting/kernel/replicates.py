@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from xpcs_dask.fitting.kernel import refine
 from xpcs_dask.fitting.kernel.columns import SINGLE_SIZE
+from xpcs_dask.fitting.kernel.double_newton import SMALL
 from xpcs_dask.fitting.kernel.family import Family
 from xpcs_dask.fitting.kernel.losses import LOSSES
 from xpcs_dask.fitting.kernel.replicates_double import refit_doubles
@@ -79,7 +80,15 @@ def _single_space(m: int) -> Arrays:
 
 def _double_space(m: int) -> Arrays:
     here, there, home = ((np.zeros(5), np.zeros(5), np.zeros((6, 8)), np.zeros((5, 5))) for _ in range(3))
-    inner = (there, home, np.zeros((4, m)), np.zeros((6, m)), np.zeros((2, m)), np.zeros((18, 5)), np.zeros(5, np.int8))
+    inner = (
+        there,
+        home,
+        np.zeros((4, m)),
+        np.zeros((6, m)),
+        np.zeros((2, m)),
+        np.zeros((SMALL, 5)),
+        np.zeros(5, np.int8),
+    )
     return (
         np.zeros((5, m)), np.zeros(m), np.ones(m), np.zeros((4, m)), np.zeros((6, m)), np.zeros((6, 8)), np.zeros(3),
         np.zeros(4), np.zeros(5), np.zeros(5), np.zeros((5, 5, 5)), here, inner,

@@ -15,7 +15,7 @@ from xpcs_dask.fitting.kernel.double_bend import fill_third
 from xpcs_dask.fitting.kernel.double_descent import refit_double
 from xpcs_dask.fitting.kernel.double_newton import A, D
 from xpcs_dask.fitting.kernel.double_pass import fill_exponentials, fill_rows
-from xpcs_dask.fitting.kernel.double_refine import SUM_1, SUM_Y, SUM_YY, WITH_Y, WY, U, W, fill_products
+from xpcs_dask.fitting.kernel.double_products import SUM_1, SUM_Y, SUM_YY, WITH_Y, WY, U, W, fill_products
 from xpcs_dask.fitting.kernel.replicates_single import unshifted
 from xpcs_dask.fitting.kernel.resample import PAIRS, draw
 from xpcs_dask.fitting.kernel.single import EXHAUSTED
