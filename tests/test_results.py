@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import threading
 from contextlib import nullcontext
 from importlib.metadata import version
 
@@ -23,6 +24,7 @@ from xpcs_dask.fitting.layout import SCHEMA_VERSION, ErrorsFrom, Flag, Rung, Sta
 from xpcs_dask.fitting.models import MODELS
 from xpcs_dask.fitting.quality import PointFlag
 from xpcs_dask.results import MIGRATIONS, atomic, covariance_matrix, open_results, save, summary
+from xpcs_dask.results.atomic import whole
 
 FORMATS = ["zarr", "nc"]
 CODES = {"status": Status, "rung": Rung, "flags": Flag, "errors_from": ErrorsFrom, "quality": PointFlag}
@@ -277,6 +279,28 @@ def test_results_of_a_schema_that_cannot_be_read_may_be_replaced(results, tmp_pa
     with pytest.raises(OutputExistsError, match=r"results that cannot be read.* or pass --overwrite"):
         save(results, path)
     same(open_results(save(results, path, overwrite=True)).compute(), results)
+
+
+def test_what_another_thread_writes_after_a_failure_is_removed_too(tmp_path):
+    failed, folders = threading.Event(), []
+
+    def write_late():
+        failed.wait()
+        (folders[0] / "g2").mkdir(parents=True)
+        (folders[0] / "g2" / "c.0").write_bytes(b"1")
+
+    def fail():
+        with whole(tmp_path / "fits.zarr") as folder:
+            folders.append(folder)
+            threading.Timer(0.05, failed.set).start()
+            raise RuntimeError("worker lost")
+
+    late = threading.Thread(target=write_late)
+    late.start()
+    with pytest.raises(RuntimeError, match="worker lost"):
+        fail()
+    late.join()
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -98,6 +98,27 @@ def test_lazy_coordinates_are_written_with_the_blocks(out):
     assert {"curve_id", "extra"} <= set(found.coords)
 
 
+def test_known_coordinates_of_every_kind_are_kept(out, expected):
+    kinds = {
+        "good": ("file", np.array([True, False, True])),
+        "empty": ("file", np.array([np.nan, 0.0, -1.5], ">f4"), {"units": "K"}),
+        "number": ((), np.int16(-7)),
+        "large": ("qbin", np.array([0, 1, 2, 2**64 - 1], np.uint64)),
+        "text": ("file", np.array(["a", "", "ü"])),
+        "begun": ("file", np.array(["2026-11-23T10:00", "NaT", "2026-11-24T11:30"], "datetime64[ns]")),
+    }
+    results = xd.fit(lazy(3).assign_coords(kinds))
+    stream(results, out)
+    found = xd.open_results(out).compute()
+    xr.testing.assert_identical(found, expected(results))
+    for name, (dims, values, *attrs) in kinds.items():
+        assert found[name].dims == (dims if isinstance(dims, tuple) else (dims,))
+        np.testing.assert_array_equal(found[name], values)
+        if name != "text":
+            assert found[name].dtype == values.dtype.newbyteorder("=")
+        assert found[name].attrs == (attrs[0] if attrs else {})
+
+
 @pytest.mark.cluster
 def test_threads_processes_and_a_cluster_give_the_same_bits(tmp_path, expected):
     from distributed import Client, LocalCluster

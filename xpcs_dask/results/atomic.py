@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 __all__ = ["whole"]
+
+LATE = (0.1, 0.3)
+"""Seconds between looks at what a failed write left: tasks of other threads may still write, and make folders anew."""
 
 
 @contextmanager
@@ -22,8 +26,12 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         yield unfinished
         _put(unfinished, path)
-    finally:
+    except BaseException:
         _remove(unfinished)
+        for pause in LATE:
+            time.sleep(pause)
+            _remove(unfinished)
+        raise
 
 
 def _beside(path: Path, what: str) -> Path:

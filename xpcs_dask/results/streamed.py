@@ -66,7 +66,7 @@ class Place:
 
     def write(self, index: Sequence[int], values: Any) -> None:
         """Write a chunk, whole or not at all; `FileNotFoundError` if the store is gone."""
-        block = np.ascontiguousarray(values, self.dtype)
+        block = np.asarray(values, self.dtype, order="C")
         if block.shape != self.chunk:
             whole = np.zeros(self.chunk, self.dtype)
             whole[tuple(slice(n) for n in block.shape)] = block

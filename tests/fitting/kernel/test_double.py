@@ -75,6 +75,15 @@ def test_what_is_returned_is_a_minimum_and_its_chi2(curves, found):
     assert np.max(pull) < 1e-3  # the last step is left to the residual form
 
 
+def test_components_that_noise_hides_take_few_evaluations():
+    data = double_set(300, seed=4)
+    sigma = 10 * data.sigma
+    y = DOUBLE.evaluate(data.x, *data.truth.T[..., None])
+    y += sigma * np.random.default_rng(10).standard_normal(y.shape)
+    result = fit_double(data.x, y, 1 / sigma, data.lower, data.upper)
+    assert result.evaluations.mean() < 47  # steps of Gauss and Newton alone creep, and take 56
+
+
 def test_the_first_component_is_the_faster(found):
     assert np.all(found.z[:, TAU1] <= found.z[:, TAU2])
 

@@ -6,6 +6,7 @@ import pytest
 from tests.fitting.kernel.bench_sets import double_set
 from xpcs_dask.fitting.kernel import double_newton as newton
 from xpcs_dask.fitting.kernel import double_pairs as pairs
+from xpcs_dask.fitting.kernel import double_pass as one_pass
 from xpcs_dask.fitting.kernel import double_products as products_of
 from xpcs_dask.fitting.kernel import double_refine as refine
 from xpcs_dask.fitting.kernel import double_search as search
@@ -201,10 +202,10 @@ def test_gradient_and_hessian_of_the_reduced_problem(loaded, linear_box):
     E, rows, products = np.empty((4, 64)), np.empty((6, 64)), np.empty((6, 8))
 
     def chi2(z):
-        return refine.look(curve, sums, linear, z, E, rows, products)[2]
+        return one_pass.evaluate(curve, sums, linear, z, E, rows, products)[2]
 
     numeric = [(chi2(z + h) - chi2(z - h)) / 2e-5 for h in 1e-5 * np.eye(5)]
-    a, d, value, free_a, free_d = refine.look(curve, sums, linear, z, E, rows, products)
+    a, d, value, free_a, free_d = one_pass.evaluate(curve, sums, linear, z, E, rows, products)
     H, g, Q = np.empty((5, 5)), np.empty(5), np.zeros((5, 5))
     scratch = np.empty(5), np.empty((2, 5))
     newton.newton_problem(products, Q, sums[0], a, d, free_a, free_d, 0.0, H, g, *scratch)

@@ -10,7 +10,7 @@ from xpcs_dask.fitting.kernel import replicates_single as one
 from xpcs_dask.fitting.kernel.double_bend import bend_step, fill_third
 from xpcs_dask.fitting.kernel.double_curvature import fill_curvature
 from xpcs_dask.fitting.kernel.double_newton import inner_step, newton_problem
-from xpcs_dask.fitting.kernel.double_pass import evaluate, fill_exponentials
+from xpcs_dask.fitting.kernel.double_pass import evaluate
 from xpcs_dask.fitting.kernel.single import moments
 from xpcs_dask.fitting.models import DOUBLE, SINGLE
 
@@ -81,7 +81,6 @@ class Double:
 
     def newton(self, z, exact=1.0):
         """Chi2, half gradient (downhill) and half Hessian at z."""
-        fill_exponentials(U, z, self.E)
         a, d, chi2, *free = evaluate(self.curve, self.sums, FREE, z, self.E, self.rows, self.products)
         fill_curvature(self.curve, z, a, d, self.E, self.rows, self.scratch, self.Q)
         H, g = np.zeros((5, 5)), np.zeros(5)

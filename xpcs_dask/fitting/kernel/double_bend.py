@@ -10,8 +10,8 @@ from __future__ import annotations
 from xpcs_dask.fitting.kernel.compiled import compiled
 from xpcs_dask.fitting.kernel.double_curvature import fill_curvature
 from xpcs_dask.fitting.kernel.double_newton import ALONG, FOLLOW, HESSIAN, G, newton_problem
-from xpcs_dask.fitting.kernel.double_pass import evaluate, fill_exponentials
-from xpcs_dask.fitting.kernel.double_products import SUM_1, U
+from xpcs_dask.fitting.kernel.double_pass import evaluate
+from xpcs_dask.fitting.kernel.double_products import SUM_1
 
 DIFFERENCE = 1e-3
 """Shift of a coordinate either way for the third derivatives."""
@@ -32,7 +32,6 @@ def fill_third(curve, sums, linear, z, point, E, rows, scratch, small, third):
             shifted[i] = z[i]
         for side in (-1.0, 1.0):
             shifted[k] = z[k] + side * DIFFERENCE
-            fill_exponentials(curve[U], shifted, E)
             a, d, _, free_a, free_d = evaluate(curve, sums, linear, shifted, E, rows, products)
             fill_curvature(curve, shifted, a, d, E, rows, scratch, Q)
             newton_problem(

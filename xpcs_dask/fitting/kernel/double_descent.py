@@ -23,8 +23,8 @@ from xpcs_dask.fitting.kernel.double_newton import (
     D,
     newton_step,
 )
-from xpcs_dask.fitting.kernel.double_pass import evaluate, fill_exponentials
-from xpcs_dask.fitting.kernel.double_products import SUM_1, SUM_YY, U, best_linear
+from xpcs_dask.fitting.kernel.double_pass import evaluate
+from xpcs_dask.fitting.kernel.double_products import SUM_1, SUM_YY, best_linear
 from xpcs_dask.fitting.kernel.replicates_single import SUMS_EXACT
 from xpcs_dask.fitting.kernel.single import CONVERGED, EXHAUSTED, LAST_STEP, STALLED
 
@@ -94,7 +94,6 @@ def take_last(here, target, small, linear):
 @compiled
 def look(curve, sums, linear, target, E, rows, there):
     """Fill linear values and products at the target; returns chi2."""
-    fill_exponentials(curve[U], target, E)
     set_linear(there[1], evaluate(curve, sums, linear, target, E, rows, there[2]))
     return there[1][CHI2]
 

@@ -1,4 +1,4 @@
-"""One pass over the delays of a curve of two components: exponentials, rows, products.
+"""One pass over the delays of a curve of two components: exponentials as precise as numbers are, rows, products.
 
 Exponentials are kept apart from what they are weighed with: those of a parent's minimum serve all its resamples.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from xpcs_dask.fitting.kernel.compiled import compiled
 from xpcs_dask.fitting.kernel.double_products import U, W, best_linear, fill_products
-from xpcs_dask.fitting.kernel.exp import estrin_exp, near_exp
+from xpcs_dask.fitting.kernel.exp import estrin_exp
 
 
 @compiled
 def fill_exponentials(u, z, E):
-    """Fill the rows of E with e1, E1, e2, E2, where e = exp(-E), as precise as numbers are."""
+    """Fill the rows of E with e1, E1, e2, E2, where e = exp(-E)."""
     ln_tau1 = z[0]
     stretch1 = z[1]
     ln_tau2 = z[2]
@@ -23,22 +23,6 @@ def fill_exponentials(u, z, E):
         E[0, i] = estrin_exp(-power1)
         E[1, i] = power1
         E[2, i] = estrin_exp(-power2)
-        E[3, i] = power2
-
-
-@compiled
-def near_exponentials(u, z, E):
-    """Fill the same, near enough for a search."""
-    ln_tau1 = z[0]
-    stretch1 = z[1]
-    ln_tau2 = z[2]
-    stretch2 = z[3]
-    for i in range(u.size):
-        power1 = near_exp(stretch1 * (u[i] - ln_tau1))
-        power2 = near_exp(stretch2 * (u[i] - ln_tau2))
-        E[0, i] = near_exp(-power1)
-        E[1, i] = power1
-        E[2, i] = near_exp(-power2)
         E[3, i] = power2
 
 
@@ -69,7 +53,8 @@ def fill_rows(curve, z, E, rows):
 
 @compiled
 def evaluate(curve, sums, linear, z, E, rows, products):
-    """Return contrast, baseline, chi2 and whether each is free, from exponentials E at z."""
+    """Fill exponentials, rows and products at z; returns contrast, baseline, chi2 and whether each is free."""
+    fill_exponentials(curve[U], z, E)
     fill_rows(curve, z, E, rows)
     fill_products(curve, rows, products)
     return best_linear(products, sums, linear)

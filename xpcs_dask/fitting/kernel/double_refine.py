@@ -1,9 +1,9 @@
 """Compiled descent of the double model to a minimum, by variable projection inside a box.
 
 Products of the rows (`double_products`) give chi2, its gradient and Kaufman's Hessian (BIT 15, 49 (1975)) with contrast
-and baseline re-adjusted. From far away a Levenberg-Marquardt with it goes down most safely; near a minimum between
-components that are hard to tell apart it creeps, for hundreds of steps, and the exact Hessian takes over
-(`double_newton`): half the evaluations in all, and no start that is given up on the way.
+and baseline re-adjusted. From far away a Levenberg-Marquardt with it goes down most safely. Near a minimum between
+components that are hard to tell apart it creeps, for hundreds of steps: there the exact Hessian takes over
+(`double_newton`).
 
 The step is the exact minimum of the damped quadratic in the box (`box_step`). Clipping all violated bounds at once is
 much simpler, but is no minimum: 40 % of the failures of such a fit were not minima at all.
@@ -29,8 +29,8 @@ from xpcs_dask.fitting.kernel.double_newton import (
     newton_problem,
     safe_step,
 )
-from xpcs_dask.fitting.kernel.double_pass import evaluate, near_exponentials
-from xpcs_dask.fitting.kernel.double_products import SUM_1, U
+from xpcs_dask.fitting.kernel.double_pass import evaluate
+from xpcs_dask.fitting.kernel.double_products import SUM_1
 from xpcs_dask.fitting.kernel.single import CONVERGED, EXHAUSTED, STALLED
 
 HOPELESS, REPEATED = 3, 4
@@ -74,13 +74,6 @@ def cut_short(z, step, predicted, chi2, damp, best, minima, found, swappable):
 
 
 @compiled
-def look(curve, sums, linear, z, E, rows, products):
-    """Fill exponentials, rows and products at z; returns contrast, baseline, chi2 and whether each is free."""
-    near_exponentials(curve[U], z, E)
-    return evaluate(curve, sums, linear, z, E, rows, products)
-
-
-@compiled
 def refine_double(curve, sums, linear, lower, upper, z, best, minima, found, swappable):
     """Go down from z (changed in place) until the predicted decrease is `TOLERANCE` of chi2.
 
@@ -103,7 +96,7 @@ def refine_double(curve, sums, linear, lower, upper, z, best, minima, found, swa
     trial = small[TRIAL]
     free = np.empty(5, np.int8)
     one = sums[SUM_1]
-    a, d, chi2, free_a, free_d = look(curve, sums, linear, z, E, rows, products)
+    a, d, chi2, free_a, free_d = evaluate(curve, sums, linear, z, E, rows, products)
     newton_problem(products, Q, one, a, d, free_a, free_d, 0.0, H, g, small[ALONG], small[FOLLOW])
     evaluations = 1
     size[:] = 0.0
@@ -133,7 +126,7 @@ def refine_double(curve, sums, linear, lower, upper, z, best, minima, found, swa
         only_damped = False
         for k in range(5):
             trial[k] = min(max(z[k] + step[k], lower[k]), upper[k])
-        a_new, d_new, chi2_new, free_a, free_d = look(curve, sums, linear, trial, E, rows, products)
+        a_new, d_new, chi2_new, free_a, free_d = evaluate(curve, sums, linear, trial, E, rows, products)
         evaluations += 1
         moved = chi2_new < chi2
         if moved:

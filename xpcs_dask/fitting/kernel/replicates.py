@@ -80,15 +80,8 @@ def _single_space(m: int) -> Arrays:
 
 def _double_space(m: int) -> Arrays:
     here, there, home = ((np.zeros(5), np.zeros(5), np.zeros((6, 8)), np.zeros((5, 5))) for _ in range(3))
-    inner = (
-        there,
-        home,
-        np.zeros((4, m)),
-        np.zeros((6, m)),
-        np.zeros((2, m)),
-        np.zeros((SMALL, 5)),
-        np.zeros(5, np.int8),
-    )
+    small, free = np.zeros((SMALL, 5)), np.zeros(5, np.int8)
+    inner = (there, home, np.zeros((4, m)), np.zeros((6, m)), np.zeros((2, m)), small, free)
     return (
         np.zeros((5, m)), np.zeros(m), np.ones(m), np.zeros((4, m)), np.zeros((6, m)), np.zeros((6, 8)), np.zeros(3),
         np.zeros(4), np.zeros(5), np.zeros(5), np.zeros((5, 5, 5)), here, inner,
