@@ -23,10 +23,10 @@ demo: $(STAMP)
 	$(BIN)/xpcs-dask demo -o demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not cluster" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not cluster and not slurm and not hosts and not notebook and not browser" $(PYTEST_ARGS)
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -m "slow or cluster" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "slow or cluster or slurm or hosts or notebook or browser" $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

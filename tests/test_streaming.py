@@ -151,15 +151,15 @@ class Stop(Exception):
 @pytest.fixture
 def breaking(monkeypatch):
     """Blocks fail from the n-th on; gives the numbers of all that were worked out."""
-    done, do_block = [], run_module.do_block
+    done, fit_block = [], run_module.fit_block
 
     def limited(task):
         if len(done) == limited.most:
             raise Stop(f"before block {task.number}")
         done.append(task.number)
-        return do_block(task)
+        return fit_block(task)
 
-    monkeypatch.setattr(run_module, "do_block", limited)
+    monkeypatch.setattr(run_module, "fit_block", limited)
     limited.done, limited.most = done, -1
     return limited
 
@@ -290,7 +290,7 @@ def test_a_task_left_over_from_an_earlier_attempt_cannot_write_into_the_next(out
         stream_into(results, out, {"a": 2}, hands(), overwrite=True)
     breaking.most = -1
     with pytest.raises(FileNotFoundError):
-        run_module.do_block(task)
+        run_module.fit_block(task)
     assert not old.store.exists()
     assert Unfinished(out).going_on({"/": results}, {"a": 2}).ledger.entries() == {}
 
@@ -330,14 +330,14 @@ SLOW = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs with &
 import xpcs_dask.results.run as run
-do_block, pause = run.do_block, float(sys.argv[1])
+fit_block, pause = run.fit_block, float(sys.argv[1])
 def slow(task):
     time.sleep(pause)
-    entry = do_block(task)
+    entry = fit_block(task)
     sys.stdout.write(f"{task.number}\\n")
     sys.stdout.flush()
     return entry
-run.do_block = slow
+run.fit_block = slow
 sys.argv = ["xpcs-dask", *sys.argv[2:]]
 from xpcs_dask.cli import main
 main()

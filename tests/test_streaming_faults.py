@@ -95,8 +95,8 @@ def test_all_workers_lost_is_an_error_and_can_be_gone_on_after(results, tmp_path
     assert caught.value.exit_code == 7
     before = Unfinished(out).going_on({"/": results}, {}).ledger.entries().keys()
     assert 3 <= len(before) < 12
-    again, do_block = [], run_module.do_block
-    monkeypatch.setattr(run_module, "do_block", lambda task: again.append(task.number) or do_block(task))
+    again, fit_block = [], run_module.fit_block
+    monkeypatch.setattr(run_module, "fit_block", lambda task: again.append(task.number) or fit_block(task))
     stream_into(results, out, {}, Hands(InPlace(), lambda: 1))
     assert sorted([*before, *again]) == list(range(12))
     np.testing.assert_array_equal(xd.open_results(out)["value"], results["value"].compute(scheduler="threads"))

@@ -27,7 +27,7 @@ from xpcs_dask.config import BootstrapConfig, FitConfig
 from xpcs_dask.engine.plan import Sizes
 from xpcs_dask.io.stack import open_stack, write_stack
 from xpcs_dask.planning import lazy_results, sizes_of
-from xpcs_dask.results.run import Task, Unfinished, do_block
+from xpcs_dask.results.run import Task, Unfinished, fit_block
 from xpcs_dask.simulate import curves
 
 BINS = 50
@@ -90,11 +90,11 @@ def measured(case: Case, folder: Path) -> tuple[int, int]:
     """Bytes that a task of `case` takes at its peak, and those that are planned."""
     (first, second), planned = _tasks(case, folder)
     for task in (first, second):  # compile, import, open
-        do_block(task)
+        fit_block(task)
     del first, task
     tracemalloc.start()
     try:
-        do_block(second)
+        fit_block(second)
         return tracemalloc.get_traced_memory()[1], planned
     finally:
         tracemalloc.stop()
@@ -103,14 +103,14 @@ def measured(case: Case, folder: Path) -> tuple[int, int]:
 def grown(case: Case, folder: Path) -> tuple[int, int]:
     """Bytes by which this process grows with tasks of `case`, after a small one, and those that are planned for one."""
     for task in _tasks(case._replace(files=2), folder)[0]:  # compile, import
-        do_block(task)
+        fit_block(task)
     tasks, planned = _tasks(case, folder)
     gc.collect()
     with suppress(OSError, AttributeError):  # what writing the stack took and freed would be used again, unseen
         ctypes.CDLL(None).malloc_trim(0)
     watch = Stopwatch()
     for task in tasks:
-        do_block(task)
+        fit_block(task)
     return int(watch.read()["peak"]), planned
 
 

@@ -121,21 +121,21 @@ def test_killed_in_the_middle_of_any_write(files, known, tmp_path):
 
 SLOW = '''
 import time
-from xpcs_dask.results.run import do_block
+from xpcs_dask.results.run import fit_block
 
 def slow(task):
     """Sleep for long in the second half of the blocks."""
     open(f"{MARKS}/{task.number}", "w").close()
     if task.number >= 4:
         time.sleep(60)
-    return do_block(task)
+    return fit_block(task)
 '''
 STOPPED = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 import slow_block
 import xpcs_dask.results.run as run
-run.do_block = slow_block.slow
+run.fit_block = slow_block.slow
 from xpcs_dask.cli import main
 main()
 """

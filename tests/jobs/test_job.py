@@ -129,19 +129,19 @@ def test_overwrite_replaces_a_finished_store(files, tmp_path):
 def test_unfinished_work_is_gone_on_with_and_counted(files, tmp_path, monkeypatch):
     from xpcs_dask.results import run as run_module
 
-    out, do_block = tmp_path / "fits.zarr", run_module.do_block
+    out, fit_block = tmp_path / "fits.zarr", run_module.fit_block
 
     def stopped(task):
         if task.number == 3:
             raise KeyboardInterrupt
-        return do_block(task)
+        return fit_block(task)
 
-    monkeypatch.setattr(run_module, "do_block", stopped)
+    monkeypatch.setattr(run_module, "fit_block", stopped)
     with pytest.raises(KeyboardInterrupt, match="what is finished is kept in"):
         xd.run(config_of(files, out, chunks=1))
     with pytest.raises(OutputExistsError, match=r"other settings \(model\); it is not finished"):
         xd.run(config_of(files, out, chunks=1, model="simple"))
-    monkeypatch.setattr(run_module, "do_block", do_block)
+    monkeypatch.setattr(run_module, "fit_block", fit_block)
     manifest = xd.run(config_of(files, out))
     assert (manifest.work.blocks, manifest.work.before, manifest.counts.curves) == (5, 3, 15)
 

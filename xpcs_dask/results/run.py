@@ -116,7 +116,7 @@ class Run:
 
     def rest(self, done: Container[int], hands: Hands, beat: Callable[[], None]) -> Iterator[Entry]:
         """Entries of all other blocks, as they are worked out; of those whose input is gone, only the reason."""
-        yield from stream(self._tasks(done), do_block, hands, beat=beat)
+        yield from stream(self._tasks(done), fit_block, hands, beat=beat)
 
     def _tasks(self, done: Container[int]) -> Iterator[Task]:
         first = 0
@@ -147,7 +147,7 @@ class Task:
     ledger: Ledger
 
 
-def do_block(task: Task) -> Entry:
+def fit_block(task: Task) -> Entry:
     """Work a block out, write its chunks, then its entry in the ledger; returns the entry. Runs in tasks.
 
     A block whose input cannot be read (any more) is not in the ledger; its entry says why.
