@@ -25,6 +25,7 @@ from xpcs_dask.engine.lock import Lock, StoreLockedError
 from xpcs_dask.engine.stream import Hands
 from xpcs_dask.errors import ConfigError, FileRejected, OutputExistsError
 from xpcs_dask.results import run as run_module
+from xpcs_dask.results import streamed
 from xpcs_dask.results.run import Unfinished
 from xpcs_dask.streaming import stream, stream_into
 
@@ -117,6 +118,14 @@ def test_known_coordinates_of_every_kind_are_kept(out, expected):
         if name != "text":
             assert found[name].dtype == values.dtype.newbyteorder("=")
         assert found[name].attrs == (attrs[0] if attrs else {})
+
+
+def test_many_names_are_written_in_pieces(out, expected, monkeypatch):
+    monkeypatch.setattr(streamed, "TEXTS", 2)
+    results = xd.fit(lazy(5).assign_coords(name=("file", np.array(["a", "b", "", "ü", "five"]))))
+    stream(results, out)
+    assert len(list((out / "name" / "c").iterdir())) == 3
+    xr.testing.assert_identical(xd.open_results(out).compute(), expected(results))
 
 
 @pytest.mark.cluster

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from xpcs_dask import jobs
 from xpcs_dask.cluster.connect import Connection
 from xpcs_dask.config import RunConfig
 from xpcs_dask.errors import ConfigError, OutputExistsError
+from xpcs_dask.io import open as open_module
 from xpcs_dask.jobs import job as job_module
 from xpcs_dask.jobs.job import NothingFitted
 from xpcs_dask.jobs.manifest import Manifest, manifest_path
@@ -149,19 +151,34 @@ def test_unfinished_work_is_gone_on_with_and_counted(files, tmp_path, monkeypatc
 def test_little_memory_makes_more_blocks_of_the_same_bits(files, tmp_path, monkeypatch):
     from xpcs_dask.engine import plan
 
+    data = xd.open_g2(files)
     out, opened = tmp_path / "fits.zarr", []
-    monkeypatch.setattr(plan, "BLOCK", 2 * 8 * 3 * xd.open_g2(files).sizes["delay"])
-    real = job_module.opened
-    monkeypatch.setattr(job_module, "opened", lambda config, *a: opened.append(config.chunks) or real(config, *a))
+    monkeypatch.setattr(plan, "BLOCK", 2 * 8 * 3 * data.sizes["delay"])
+    real = open_module.open_g2
+
+    def watched(*args, chunks, **more):
+        opened.append(chunks)
+        return real(*args, chunks=chunks, **more)
+
+    monkeypatch.setattr(open_module, "open_g2", watched)
     xd.run(config_of(files, out))
     assert opened == ["auto", 2]
-    found, known = xd.open_results(out)["group_0"], xd.fit(xd.open_g2(files), detail="core").compute()
+    found, known = xd.open_results(out)["group_0"], xd.fit(data, detail="core").compute()
     assert found["value"].data.chunks[0] == (2, 2, 1)
     np.testing.assert_array_equal(found["value"], known["value"])
 
 
+def test_what_is_cut_anew_is_not_held_twice(files, tmp_path):
+    source = job_module.Source(config_of(files, tmp_path / "fits.zarr"))
+    before, first = source.files(), weakref.ref(source.data)
+    source.cut(2)
+    assert first() is None
+    assert source.data["group_0"]["g2"].data.chunks[0] == (2, 2, 1)
+    assert source.files() == before
+
+
 def test_what_cannot_work_is_refused_before_a_file_is_opened(files, tmp_path, monkeypatch):
-    monkeypatch.setattr(job_module, "opened", None)
+    monkeypatch.setattr(open_module, "open_g2", None)
     out = tmp_path / "fits.zarr"
     for settings in ({"memory": "much"}, {"model": "triple"}, {"scheduler": "moon"}, {"delay_unit": "years"}):
         with pytest.raises(ConfigError):

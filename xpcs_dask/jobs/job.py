@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +30,7 @@ from xpcs_dask.results.streamed import by_group, move_store
 from xpcs_dask.showing import shown
 from xpcs_dask.streaming import pressure_on, stream_into
 
-__all__ = ["NothingFitted", "carry_out", "check", "opened", "planned", "run"]
+__all__ = ["NothingFitted", "Source", "carry_out", "check", "planned", "run"]
 
 Results = xr.Dataset | xr.DataTree
 
@@ -86,12 +87,11 @@ def carry_out(config: RunConfig, listeners: Sequence[Listener] = ()) -> tuple[Ma
     check(config)
     account, monitor = Account(config), Monitor(listeners)
     try:
-        data = opened(config, monitor.opening)
+        source = Source(config, monitor.opening)
     except NoUsableInputError as error:
         refused = [{"file": bad.path, "reason": bad.reason} for bad in error.rejected]
         raise NothingFitted(str(error), account.nothing(files_of(config, (), refused))) from error
-    groups = [group for group in by_group(data).values() if "content_hash" in group.variables]
-    files, output = files_of(config, groups, json.loads(data.attrs["rejected"])), Path(config.output)
+    files, output = source.files(), Path(config.output)
     job = identity(config, files, account.results_schema, account.fingerprint)
     if not config.overwrite:
         if (known := finished(output, job)) is not None:
@@ -99,7 +99,7 @@ def carry_out(config: RunConfig, listeners: Sequence[Listener] = ()) -> tuple[Ma
             return known, False
         _check_unfinished(output, job)
     try:
-        manifest = _fitted(config, data, files, job, account, monitor)
+        manifest = _fitted(config, source, files, job, account, monitor)
     except NoUsableInputError as error:
         raise NothingFitted(str(error), account.nothing(files)) from error
     manifest.write(manifest_path(output))
@@ -123,45 +123,63 @@ def check(config: RunConfig) -> None:
     check_place(Path(config.output), config.overwrite)
 
 
-def opened(config: RunConfig, progress: Callable[[int, int], None] | None = None) -> Results:
-    """All files that can be used, one group for each q-map and delay grid."""
-    from xpcs_dask.io.open import open_g2
+class Source:
+    """The files of a job, as far as they can be used: one group of curves for each q-map and delay grid."""
 
-    return open_g2(
-        config.inputs,
-        chunks=config.chunks,
-        include=config.include,
-        on_error="skip",
-        on_mismatch="split",
-        progress=progress,
-        **config.told,
-    )
+    def __init__(self, config: RunConfig, progress: Callable[[int, int], None] | None = None) -> None:
+        self.config = config
+        self.data = self._opened(config.chunks, progress)
+
+    def files(self) -> Files:
+        """Say which files these are, and which were rejected."""
+        groups = [group for group in by_group(self.data).values() if "content_hash" in group.variables]
+        return files_of(self.config, groups, json.loads(self.data.attrs["rejected"]))
+
+    def cut(self, rows: int) -> None:
+        """Open them again in other blocks; what the files tell is kept from the first time that they were opened."""
+        del self.data  # names and times of many files are not held twice; a tree is a cycle, which only gc finds
+        gc.collect()
+        self.data = self._opened(rows)
+
+    def _opened(self, chunks: Any, progress: Callable[[int, int], None] | None = None) -> Results:
+        from xpcs_dask.io.open import open_g2
+
+        return open_g2(
+            self.config.inputs,
+            chunks=chunks,
+            include=self.config.include,
+            on_error="skip",
+            on_mismatch="split",
+            progress=progress,
+            **self.config.told,
+        )
 
 
 def planned(
-    config: RunConfig, data: Results, connection: Connection, workers: int
+    config: RunConfig, source: Source, connection: Connection, workers: int
 ) -> tuple[dict[str, xr.Dataset], Plan]:
     """Lazy results by group, in the blocks that memory allows, and the plan of it; blocks that were asked for stay."""
     budget = _budget(config, connection)
-    together = Path(config.output).suffix == ".nc"
-    results = lazy_results(data, config.model, config.fit, config.bootstrap, cache=config.cached)
-    sizes = list(sizes_of(data, results, config.fit, config.bootstrap).values())
-    there, fixed = [max(found["status"].data.chunks[0]) for found in results.values()], config.chunks != "auto"
-    plan = make_plan(sizes, workers, budget, together=together, rows=there if fixed else None)
-    if list(plan.block_rows) == there:
-        return results, plan
-    # What the files tell is kept from the first time they were opened.
-    again = config.model_copy(update={"chunks": min(plan.block_rows)})
-    return planned(again, opened(again), connection, workers)
+    together, fixed = Path(config.output).suffix == ".nc", config.chunks != "auto"
+    while True:
+        results = lazy_results(source.data, config.model, config.fit, config.bootstrap, cache=config.cached)
+        sizes = list(sizes_of(source.data, results, config.fit, config.bootstrap).values())
+        there = [max(found["status"].data.chunks[0]) for found in results.values()]
+        plan = make_plan(sizes, workers, budget, together=together, rows=there if fixed else None)
+        if list(plan.block_rows) == there:
+            return results, plan
+        del results
+        source.cut(min(plan.block_rows))
+        fixed = True
 
 
-def _fitted(config: RunConfig, data: Results, files: Files, job: Job, account: Account, monitor: Monitor) -> Manifest:
+def _fitted(config: RunConfig, source: Source, files: Files, job: Job, account: Account, monitor: Monitor) -> Manifest:
     """Fit block by block where `config` says."""
     output, made = Path(config.output), list[Manifest]()
     cache = Cache.of_environment() if config.cached else None
     relieve = [cache.relieve] if cache else []
     with connect(config.scheduler) as connection, executor(connection) as (pool, workers):
-        results, plan = planned(config, data, connection, workers())
+        results, plan = planned(config, source, connection, workers())
 
         def attributes() -> dict[str, str]:
             made.append(account.manifest(files, plan, monitor, remote=connection.kind == "address"))

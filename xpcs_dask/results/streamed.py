@@ -38,6 +38,8 @@ __all__ = [
 
 DESCRIBED = "zarr.json"
 """File of an array's metadata."""
+TEXTS = 2**16
+"""Names and times that are packed and written in one go: each is in memory twice meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,12 @@ def begin_store(path: Path, groups: Mapping[str, xr.Dataset]) -> None:
         for name, variable in other.variables.items():
             if variable.dtype.kind in "OUT":
                 other[name] = variable.compute().astype(object)
-        other.to_zarr(path, group=group, mode="a", zarr_format=3, consolidated=False)
+        cut = {
+            name: {"chunks": tuple(min(n, TEXTS) for n in found.shape)}
+            for name, found in other.variables.items()
+            if found.size > TEXTS
+        }
+        other.to_zarr(path, group=group, mode="a", zarr_format=3, consolidated=False, encoding=cut)
         _add(path / group.strip("/"), results, lazy | numbers)
         for name, array in numbers.items():
             place = Place(str(path / group.strip("/") / name), array.data.shape, array.data.dtype.newbyteorder("<"))

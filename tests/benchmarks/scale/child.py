@@ -37,14 +37,13 @@ def _fitted(stack: str, out: str, errors: str, connection: Any, workers: int, ro
     from xpcs_dask.cluster.executor import executor
     from xpcs_dask.config import RunConfig
     from xpcs_dask.engine.stream import Hands
-    from xpcs_dask.jobs.job import opened, planned
+    from xpcs_dask.jobs.job import Source, planned
     from xpcs_dask.streaming import stream_into
 
     shutil.rmtree(out, ignore_errors=True)
     fit = {"errors": errors, "detail": "core"}
     config = RunConfig.make(inputs=stack, output=out, chunks=rows or "auto", fit=fit)
-    data = opened(config)
-    groups, plan = planned(config, data, connection, workers)
+    groups, plan = planned(config, Source(config), connection, workers)
     (results,) = groups.values()
     with executor(connection) as (pool, there):
         stream_into(results, Path(out), {}, Hands(pool, there))
