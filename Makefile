@@ -7,11 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-all lint bench bench-scale coverage validate venv clean
+.PHONY: help demo test test-all notebooks lint bench bench-scale coverage validate venv clean
 
 help:
 	@echo "make demo    simulate files, fit them, write a store, a figure and a table into demo/"
 	@echo "make test    the tests (some minutes)"
+	@echo "make notebooks run the notebooks without a browser, and check what they say (two minutes)"
 	@echo "make lint    ruff, mypy, import contracts"
 	@echo "make bench   accuracy and speed beside scipy, lmfit and xarray"
 	@echo "make bench-scale  cost, memory and speed of streaming, 0.05 to 20 GB (docs/scale.md; half an hour, 15 GB of disk)"
@@ -27,6 +28,9 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -m "slow or cluster or slurm or hosts or notebook or browser" $(PYTEST_ARGS)
+
+notebooks: $(STAMP)
+	$(BIN)/python -m pytest tests/notebooks $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

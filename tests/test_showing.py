@@ -55,6 +55,23 @@ def test_a_notebook_has_one_line_that_changes(monkeypatch):
     assert said == [sentence(FITTING), sentence(State(stage="done"))]
 
 
+def test_a_small_job_is_told_in_small_units():
+    small = State(stage="done", curves=36, curves_done=36, blocks=1, blocks_done=1, bytes=164_000, bytes_read=164_000)
+    assert sentence(small) == "done: 36 of 36 curves, 1 of 1 blocks, 164 of 164 kB, 0 s so far"
+    assert (
+        sentence(State(stage="regrouping", bytes=9_000, bytes_read=900)) == "regrouping: 900 of 9,000 bytes, 0 s so far"
+    )
+    assert str(small) == sentence(small)
+    assert State(stage="done", failures={"<b>": 2})._repr_html_() == (
+        "<div>done: 0 of 0 curves, 2 &lt;b&gt;, 0 s so far</div>"
+    )
+
+
+def test_what_an_earlier_call_did_is_said():
+    state = State(stage="done", curves=36, curves_done=36, blocks=3, blocks_done=3, blocks_before=2)
+    assert "3 of 3 blocks (2 by an earlier call)" in sentence(state)
+
+
 @pytest.mark.parametrize(("asked", "tty", "number"), [(True, False, 1), (True, True, 2), (False, True, 1)])
 def test_nothing_is_drawn_where_nobody_looks(monkeypatch, asked, tty, number):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: tty, raising=False)

@@ -59,6 +59,14 @@ def test_the_store_is_the_one_that_save_writes(out, expected, detail, chunks):
     assert [item.name for item in out.parent.iterdir() if "expected" not in item.name] == [out.name]
 
 
+def test_the_last_thing_told_is_the_end(out):
+    heard = []
+    stream(xd.fit(lazy(6)), out, progress=heard.append)
+    assert [state.stage for state in heard[:1] + heard[-1:]] == ["fitting", "done"]
+    assert heard[-1].curves_done == heard[-1].curves == 24
+    assert heard[-1].blocks_done == heard[-1].blocks == 3
+
+
 def test_a_tree_of_groups(out, expected):
     tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs={"note": "x"}), "/a": lazy(3), "/b": lazy(5, file=1, qbin=2)})
     results = xd.fit(tree)

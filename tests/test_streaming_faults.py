@@ -50,7 +50,7 @@ def results(tmp_path):
 def client_of(workers):
     from distributed import Client, LocalCluster
 
-    cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+    cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0")
     return cluster, Client(cluster)
 
 
@@ -185,7 +185,7 @@ def test_workers_with_little_memory_get_fewer_blocks_and_live(tmp_path, caplog):
     xd.pack(data.chunk(file=1), tmp_path / "stack.zarr")
     opened = xd.open_g2(tmp_path / "stack.zarr", chunks=1)
     with (
-        LocalCluster(n_workers=1, threads_per_worker=4, memory_limit=limit, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=4, memory_limit=limit, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
     ):
         (worker, before), *_ = client.run(resident_after_a_fit).items()

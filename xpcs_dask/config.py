@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from xpcs_dask.errors import ConfigError
+from xpcs_dask.readable import card, changed
 
 Loss: TypeAlias = Literal["linear", "soft_l1", "huber", "cauchy", "arctan", "tukey"]
 Covariance: TypeAlias = Literal["auto", "wald", "scaled", "hc3", "theory", "cluster"]
@@ -30,12 +31,14 @@ Scheme: TypeAlias = Literal["auto", "cluster", "residual", "wild", "parametric",
 Interval: TypeAlias = Literal["auto", "percentile", "basic", "bca", "studentised", "t"]
 Search: TypeAlias = Literal["fast", "thorough"]
 ErrorChoice: TypeAlias = Literal["auto", "quoted", "smoothed", "none"]
-Range: TypeAlias = tuple[float, float]
+Setting: TypeAlias = str | int | float | bool | tuple[str, ...] | Mapping[str, str] | None
 
 
 NULL = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]})
 Low: TypeAlias = Annotated[float, BeforeValidator(lambda value: -math.inf if value is None else value), NULL]
 High: TypeAlias = Annotated[float, BeforeValidator(lambda value: math.inf if value is None else value), NULL]
+Range: TypeAlias = tuple[Low, High]
+"""An infinite end is null in JSON."""
 
 
 class Settings(BaseModel):
@@ -56,6 +59,13 @@ class Settings(BaseModel):
             if first["type"] == "extra_forbidden":
                 message = f"unknown setting; known are {', '.join(cls._known(first['loc'][:-1]))}"
             raise ConfigError(f"{where}: {message}") from None
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        return changed(self, super().__repr_args__())
+
+    def _repr_html_(self) -> str:
+        rows = {str(name): repr(value) for name, value in self.__repr_args__()}
+        return card(type(self).__name__, rows or {"": "all settings at their defaults"})
 
     @classmethod
     def _known(cls, where: tuple[int | str, ...]) -> Iterable[str]:
@@ -184,7 +194,10 @@ class RunConfig(Settings):
     bootstrap: BootstrapConfig | None = None
     """How the fits are resampled; null: they are not."""
     scheduler: str = "threads"
-    """Where it runs, as `cluster.connect` reads it: sync, threads[:N], processes[:N], local[:N], tcp://HOST:PORT."""
+    """Where it runs, as `cluster.connect` reads it: sync, threads[:N], processes[:N], local[:N], tcp://HOST:PORT,
+    tls://HOST:PORT, file:SCHEDULER.json, slurm[:PROFILE] or pbs[:PROFILE]."""
+    cluster: Mapping[str, Setting] = Field(default_factory=dict)
+    """Settings of that cluster by name, such as workers, memory, walltime (docs/cluster.md)."""
     chunks: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Files in one block."""
     memory: Annotated[int, Field(gt=0)] | str | None = None

@@ -81,7 +81,9 @@ def stream(
     job = _identity(results)
     with executor_here(client) as (executor, workers), shown(progress) as listeners:
         hands = Hands(executor, pressure_on(client).limited(workers))
-        stream_into(results, path, job, hands, overwrite=overwrite, monitor=Monitor(listeners))
+        monitor = Monitor(listeners)
+        stream_into(results, path, job, hands, overwrite=overwrite, monitor=monitor)
+        monitor.end()
     return path
 
 

@@ -241,7 +241,7 @@ def test_a_file_that_is_mended_is_another_input(files, tmp_path, store):
         (["--loss", "loud"], 2, "loss"),
         (["--loss-scale", "0"], 2, "loss_scale"),
         (["--model", "triple"], 2, "simple, single, double"),
-        (["--scheduler", "slurm"], 2, "threads[:N]"),
+        (["--scheduler", "lsf"], 2, "threads[:N]"),
         (["--scheduler", "tcp://nowhere"], 2, "tcp://HOST:PORT"),
         (["--chunks", "0"], 2, "--chunks"),
         (["--bounds", "tau=low,high"], 2, "'low' is not a number"),

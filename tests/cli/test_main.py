@@ -23,7 +23,7 @@ def test_version_is_one_word_after_the_name():
 def test_help_names_the_verbs():
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
-    for verb in ("info", "fit", "demo"):
+    for verb in ("info", "fit", "submit", "status", "logs", "cancel", "demo"):
         assert verb in result.stdout
 
 
@@ -44,6 +44,11 @@ except SystemExit as end:
     assert not end.code
 print([name for name in {heavy} if name in sys.modules], file=sys.stderr)
 """
-    for arguments in (["--help"], ["fit", "--help"]):
+    for arguments in (["--help"], ["fit", "--help"], ["submit", "--help"]):
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
         assert done.stderr.strip() == "[]"
+
+
+def test_the_package_is_the_program():
+    done = subprocess.run([sys.executable, "-m", "xpcs_dask", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"xpcs-dask {xd.__version__}\n"

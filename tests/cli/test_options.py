@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from xpcs_dask.cli.options import block_files, named_numbers, named_ranges, number_range
+from xpcs_dask.cli.options import block_files, cluster_settings, named_numbers, named_ranges, number_range
 from xpcs_dask.errors import ConfigError
 
 
@@ -38,3 +38,13 @@ def test_a_name_given_twice_is_refused():
 def test_chunks_that_make_no_sense(text):
     with pytest.raises(ConfigError, match="--chunks"):
         block_files(text)
+
+
+def test_settings_of_a_cluster_are_texts_by_name():
+    assert cluster_settings(["workers=8", "prologue=module load a=1"]) == {
+        "workers": "8",
+        "prologue": "module load a=1",
+    }
+    assert cluster_settings(None) == {}
+    with pytest.raises(ConfigError, match="--cluster takes KEY=VALUE; got 'workers'"):
+        cluster_settings(["workers"])

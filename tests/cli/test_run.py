@@ -48,6 +48,23 @@ def test_what_is_given_beside_it_counts_more(files, settings, tmp_path):
     assert xd.Manifest.read(tmp_path / "b.zarr.manifest.json").counts.files == 1
 
 
+def test_the_scheduler_and_settings_of_its_cluster_are_put_on_top(settings, monkeypatch):
+    seen = []
+    monkeypatch.setattr("xpcs_dask.cli.run.carry_out", lambda job, **_: seen.append(job))
+    settings.write_text(settings.read_text() + "cluster: {workers: 2, memory: 1GiB}\n")
+    done = call("run", settings, "--scheduler", "slurm", "--cluster", "memory=2GiB")
+    assert done.exit_code == 0, done.output
+    assert (seen[0].scheduler, seen[0].cluster) == ("slurm", {"workers": 2, "memory": "2GiB"})
+
+
+@pytest.mark.parametrize("verb", ["run", "fit"])
+def test_settings_that_the_cluster_does_not_have_are_exit_2(verb, files, settings):
+    path = settings if verb == "run" else files[0]
+    done = call(verb, path, "--scheduler", "slurm", "--cluster", "walltme=1")
+    assert done.exit_code == 2
+    assert "error: cluster has no key 'walltme'; did you mean 'walltime'?" in done.stderr
+
+
 def test_a_wrong_setting_is_exit_2_and_names_the_file(settings):
     settings.write_text(settings.read_text() + "modle: x\n")
     done = call("run", settings)

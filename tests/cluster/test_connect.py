@@ -57,6 +57,9 @@ def eight_blocks(function):
         ("local:2", "local", 2),
         ("tcp://login.cluster:8786", "address", None),
         ("tcp://[::1]:8786", "address", None),
+        ("tls://login.cluster:8786", "address", None),
+        ("slurm", "slurm", 4),
+        ("pbs", "pbs", 4),
     ],
 )
 def test_a_word_says_where_the_work_runs(spec, kind, workers):
@@ -65,16 +68,46 @@ def test_a_word_says_where_the_work_runs(spec, kind, workers):
     assert base.address == (spec if kind == "address" else "")
 
 
+def test_a_file_is_where_the_address_is():
+    base = parse("file:/shared/a b/scheduler.json")
+    assert (base.kind, base.address, base.remote) == ("file", "/shared/a b/scheduler.json", True)
+
+
+@pytest.mark.parametrize(
+    ("spec", "settings", "said"),
+    [
+        ("threads:2", {"memory": "1GiB"}, "scheduler 'threads:2' has no setting 'memory'"),
+        ("local", {"walltime": "1"}, "cluster has no key 'walltime'; known are memory, local_directory, dashboard"),
+        ("tcp://a:1", {"timeuot": "1"}, "cluster has no key 'timeuot'; did you mean 'timeout'?"),
+        ("file:a", {"timeout": "0"}, "xpcs_dask.running, timeout: "),
+        ("slurm", {"walltime": "1"}, "walltime: '1' is not of the form HH:MM:SS"),
+        ("slurm:nonesuch", {}, "there is no profile 'nonesuch'"),
+    ],
+)
+def test_settings_are_checked_with_the_word(spec, settings, said):
+    with pytest.raises(ConfigError) as caught:
+        parse(spec, settings)
+    assert said in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "spec",
     ["", "thread", "threads:", "threads:0", "threads:-1", "threads:x", "sync:2", "local:0", "processes:1.5",
-     "tcp://", "tcp://host", "tcp://host:", "http://host:1", "tls://host:8786", "tcp://host:1/path", "threads:2\n"],
+     "tcp://", "tcp://host", "tcp://host:", "http://host:1", "tls://host", "tcp://host:1/path", "threads:2\n",
+     "file:", "slurm:", "slurm:a b", "slurm:1:2", "sge"],
 )  # fmt: skip
 def test_a_word_that_is_not_known_is_refused_before_anything_starts(spec):
     with pytest.raises(ConfigError) as caught, connect(spec):
         raise AssertionError("must not get here")
     assert repr(spec)[1:-1] in repr(str(caught.value))
     assert caught.value.exit_code == 2
+
+
+def test_without_a_cluster_there_is_no_dashboard():
+    with connect("threads:3") as connection:
+        assert connection.dashboard_link == ""
+        assert repr(connection) == "<Connection to threads, 3 workers>"
+        assert "dashboard" not in connection._repr_html_()
 
 
 def test_sync_runs_in_this_thread_and_config_is_put_back():
@@ -184,6 +217,28 @@ class TestDistributed:
             assert sorted(connection.client.nthreads().values()) == [1, 1]
             assert os.getpid() not in set(eight_blocks(process_ids).compute().tolist())
         assert connection.client.status == "closed"
+
+    def test_the_dashboard_is_where_the_link_says(self, monkeypatch):
+        from urllib.request import urlopen
+
+        with connect("local:1") as connection:
+            link = connection.dashboard_link
+            assert link.startswith("http://127.0.0.1:")
+            with urlopen(link, timeout=30) as page:
+                assert b"Dask" in page.read()
+            assert f"<a href='{link}'" in connection._repr_html_()
+            assert repr(connection) == f"<Connection to local, 1 workers at {connection.address}>"
+            port = link.split(":")[2].split("/")[0]
+            monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/user/me/")
+            with dask.config.set({"distributed.dashboard.link": "{JUPYTERHUB_SERVICE_PREFIX}proxy/{port}/status"}):
+                assert connection.dashboard_link == f"/user/me/proxy/{port}/status"
+            with dask.config.set({"distributed.dashboard.link": "{NOT_SET}/{port}"}):
+                with pytest.raises(ConfigError, match=r"distributed\.dashboard\.link names 'NOT_SET'"):
+                    _ = connection.dashboard_link
+                assert "NOT_SET" in connection._repr_html_()
+            address = connection.address
+            with connect(address) as other:  # a running cluster tells it, too
+                assert other.dashboard_link == link
 
     def test_workers_started_here_are_not_sampled_all_the_time(self):
         import dask

@@ -67,6 +67,16 @@ def test_a_job_from_its_files_to_its_end(clock, heard):
     assert monitor.spent == {"seconds": 1.5, "cpu": 0.75, "hits": 3, "misses": 2}
 
 
+def test_a_job_that_is_known_to_be_done(clock, heard):
+    monitor = Monitor([heard.append], clock=clock)
+    monitor.opening(2, 2)
+    monitor.known(blocks=4, counts={"curves": 16, "status_counts": {"converged": 15, "no_data": 1}})
+    last = heard[-1]
+    assert (last.stage, last.curves_done, last.curves, last.curves_per_second) == ("done", 16, 16, 0.0)
+    assert (last.blocks_done, last.blocks, last.blocks_before) == (4, 4, 4)
+    assert last.failures == {"no_data": 1}
+
+
 def test_listeners_are_not_told_more_often_than_they_can_show(clock, heard):
     monitor = Monitor([heard.append], clock=clock)
     monitor.begin(blocks=1000, curves=4000)

@@ -30,6 +30,19 @@ WANTED = RunConfig.make(
 )
 
 
+@pytest.mark.parametrize("name", ["q_range", "delay_range"])
+@pytest.mark.parametrize("ends", [(0.003, np.inf), (-np.inf, 0.02), (-np.inf, np.inf), (0.003, 0.02)])
+def test_infinite_ends_survive_in_json_and_yaml(tmp_path, name, ends):
+    import yaml
+
+    wanted = RunConfig.make(inputs=("a",), fit={name: ends})
+    as_yaml, as_json = tmp_path / "run.yaml", tmp_path / "run.json"
+    as_yaml.write_text(yaml.safe_dump(wanted.model_dump(mode="json")))
+    as_json.write_text(wanted.model_dump_json())
+    assert getattr(read_config(as_yaml).fit, name) == getattr(read_config(as_json).fit, name) == ends
+    assert read_config(as_json) == wanted
+
+
 def test_yaml_json_and_keywords_say_the_same(tmp_path):
     as_yaml, as_json = tmp_path / "run.yaml", tmp_path / "run.json"
     as_yaml.write_text(YAML)

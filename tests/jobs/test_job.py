@@ -212,7 +212,15 @@ def test_the_budget_comes_from_the_workers_of_a_cluster(files):
     assert budget(RunConfig.make(config, memory=7), Connection("local", 1, client=Client())) == 7
     assert budget(RunConfig.make(config, memory="1kB"), Connection("local", 1, client=Client())) == 1000
     assert budget(config, Connection("local", 1, client=Client())) == int(0.8 * 5 * 10**8) * 2
+    assert budget(config, Connection("slurm", 6, client=Client()), 6) == int(0.8 * 5 * 10**8) * 6  # 4 are to come
     assert budget(config, Connection("threads", 1)) > 10**8
+
+
+def test_workers_that_are_still_in_the_queue_are_planned_for():
+    assert job_module.asked(Connection("slurm", 6), 1) == 6
+    assert job_module.asked(Connection("pbs", 6), 7) == 7
+    assert job_module.asked(Connection("local", 6), 5) == 5
+    assert job_module.asked(Connection("threads", None), 2) == 2
 
 
 def test_a_stack_is_told_as_such(files, tmp_path):

@@ -43,6 +43,40 @@ def test_files_that_do_not_add_up_are_refused():
         manifest(inputs=manifest().inputs * 2, rejected=())
 
 
+def test_it_is_short_to_read():
+    one = manifest()
+    assert (
+        repr(one)
+        == str(one)
+        == ("Manifest(2 files, 1 rejected; 4 curves, 4 converged, 0 failed, 0 flagged; output='fits.zarr')")
+    )
+    assert repr(one.counts) == (
+        "Counts(files=2, files_rejected=1, curves=4, ok=4, status_counts={'converged': 4}, rung_counts={'compiled': 4})"
+    )
+    assert repr(one.work) == "Work(blocks=1)"
+
+
+def test_a_notebook_shows_a_table_of_it():
+    counts = {"files": 2, "files_rejected": 1, "curves": 5, "ok": 3, "failed": 2, "flagged": 2}
+    counts |= {"status_counts": {"converged": 3, "no_data": 2}, "rung_counts": {"compiled": 5}}
+    bad = manifest().rejected[0].model_copy(update={"reason": "<script>"})
+    one = manifest(
+        counts=Counts(**counts, flag_counts={"slow": 1, "weak": 2, "no_signal": 0}),
+        rejected=(bad,),
+        work=manifest().work.model_copy(update={"blocks": 3, "before": 2}),
+    )
+    shown = one._repr_html_()
+    for text in (
+        "2, 1 rejected", "5: 3 converged, 2 failed (2 no_data)", "2 curves to look at; of all flags: 2 weak, 1 slow",
+        "/data/b.hdf: &lt;script&gt;", "3, 2 of them by an earlier call", "FitConfig(", "fits.zarr",
+    ):  # fmt: skip
+        assert text in shown, text
+    assert "<script>" not in shown
+    assert "no_signal" not in shown
+    assert shown.count("<tr>") == shown.count("</tr>") > 8
+    assert "curves" in one.counts._repr_html_()
+
+
 @pytest.mark.parametrize("content", [None, "no JSON", "{}", '{"manifest_version": 1}'])
 def test_what_is_no_manifest_is_named(tmp_path, content):
     path = tmp_path / "fits.zarr.manifest.json"

@@ -2,92 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import Any
 
 from xpcs_dask.cli.exits import one_line_errors
-from xpcs_dask.cli.options import (
-    Again,
-    AsJson,
-    Debug,
-    DelayUnit,
-    Entry,
-    Memory,
-    Paths,
-    Progress,
-    Quiet,
-    QUnit,
-    Scheduler,
-    Strict,
-    block_files,
-    named_numbers,
-    named_ranges,
-    number_range,
-)
+from xpcs_dask.cli.fit_options import job_of, with_fit_options
+from xpcs_dask.cli.options import AsJson, Debug, Progress, Quiet, Strict
 from xpcs_dask.cli.run import carry_out
-from xpcs_dask.errors import ConfigError
-
-if TYPE_CHECKING:
-    from xpcs_dask.config import BootstrapConfig
 
 
 @one_line_errors
+@with_fit_options()
 def fit(
-    paths: Paths,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Store to write (Zarr).")] = Path("fits.zarr"),
-    model: Annotated[str, typer.Option(help="simple, single or double.")] = "single",
-    bounds: Annotated[list[str] | None, typer.Option(help="NAME=LOW,HIGH; may be given again.")] = None,
-    fix: Annotated[list[str] | None, typer.Option(help="NAME=VALUE; may be given again.")] = None,
-    loss: Annotated[str, typer.Option(help="linear, soft_l1, huber, cauchy, arctan or tukey.")] = "linear",
-    loss_scale: Annotated[float, typer.Option(help="Residual in sigma beyond which a robust loss takes over.")] = 1.0,
-    search: Annotated[str, typer.Option(help="fast or thorough.")] = "fast",
-    errors: Annotated[str, typer.Option(help="auto, smoothed, quoted (those of the files) or none.")] = "auto",
-    covariance: Annotated[str, typer.Option(help="auto, cluster, theory, hc3, wald or scaled.")] = "auto",
-    weights: Annotated[str, typer.Option(help="diagonal, or gls: with the theoretical correlation of delays.")] = (
-        "diagonal"
-    ),
-    robust: Annotated[
-        str | None, typer.Option(help="What is done about outliers: clip, cauchy or mm.", show_default=False)
-    ] = None,
-    diagnostics: Annotated[str, typer.Option(help="none, basic, standard or comprehensive.")] = "none",
-    interval: Annotated[
-        str | None,
-        typer.Option(
-            help="Intervals: covariance or profile; with --bootstrap auto, percentile, basic, bca, studentised or t.",
-            show_default=False,
-        ),
-    ] = None,
-    level: Annotated[float, typer.Option(help="Coverage of the intervals.")] = 0.95,
-    bootstrap: Annotated[
-        str | None, typer.Option(help="Refits of resampled data for each curve: a number, or auto.", show_default=False)
-    ] = None,
-    over: Annotated[
-        str, typer.Option(help="What is resampled: auto, cluster, delay, or a dimension that holds repeats.")
-    ] = "auto",
-    seed: Annotated[int, typer.Option(help="Of the random numbers of --bootstrap.")] = 0,
-    q_range: Annotated[str | None, typer.Option(help="LOW,HIGH in 1/angstrom.")] = None,
-    delay_range: Annotated[str | None, typer.Option(help="LOW,HIGH in s.")] = None,
-    entry: Entry = "",
-    delay_unit: DelayUnit = "",
-    q_unit: QUnit = "",
-    include: Annotated[
-        list[str] | None, typer.Option(help="Number of each file to keep, such as scan_number; may be given again.")
-    ] = None,
-    detail: Annotated[str, typer.Option(help="core, or full with covariance and criteria.")] = "core",
-    scheduler: Scheduler = "threads",
-    chunks: Annotated[str, typer.Option(help="auto, or files in one block.")] = "auto",
-    memory: Memory = "",
-    cache: Annotated[
-        bool | None,
-        typer.Option(
-            "--cache/--no-cache",
-            help="Keep fits of files by content and take them from there; default: with --bootstrap.",
-            show_default=False,
-        ),
-    ] = None,
-    overwrite: Again = False,
+    options: dict[str, Any],
     strict: Strict = False,
     as_json: AsJson = False,
     progress: Progress = "auto",
@@ -95,50 +21,4 @@ def fit(
     debug: Debug = False,
 ) -> None:
     """Fit every curve of the files and write one results store."""
-    from xpcs_dask.config import FitConfig, RunConfig
-
-    config = FitConfig.make(
-        bounds=named_ranges(bounds or [], "--bounds"),
-        fixed=named_numbers(fix or [], "--fix"),
-        loss=loss,
-        loss_scale=loss_scale,
-        search=search,
-        errors=errors,
-        covariance=covariance,
-        weights=weights,
-        robust=robust,
-        diagnostics=diagnostics,
-        interval="none" if interval is None or bootstrap is not None else interval,
-        level=level,
-        q_range=q_range and number_range(q_range, "--q-range"),
-        delay_range=delay_range and number_range(delay_range, "--delay-range"),
-        detail=detail,
-    )
-    job = RunConfig.make(
-        inputs=tuple(paths),
-        output=output,
-        model=model,
-        fit=config,
-        bootstrap=bootstrap_settings(bootstrap, over=over, interval=interval or "auto", level=level, seed=seed),
-        scheduler=scheduler,
-        chunks=block_files(chunks),
-        entry=entry,
-        delay_unit=delay_unit,
-        q_unit=q_unit,
-        include=tuple(include or ()),
-        overwrite=overwrite,
-        cache=cache,
-        memory=memory or None,
-    )
-    carry_out(job, progress=progress, quiet=quiet, as_json=as_json, strict=strict)
-
-
-def bootstrap_settings(resamples: str | None, **settings: Any) -> BootstrapConfig | None:
-    """Read ``--bootstrap``, a number or auto; None if it was not given."""
-    from xpcs_dask.config import BootstrapConfig
-
-    if resamples is None:
-        return None
-    if resamples != "auto" and not resamples.isdecimal():
-        raise ConfigError(f"--bootstrap takes auto or a number of refits; got '{resamples}'")
-    return BootstrapConfig.make(resamples="auto" if resamples == "auto" else int(resamples), **settings)
+    carry_out(job_of(**options), progress=progress, quiet=quiet, as_json=as_json, strict=strict)

@@ -10,18 +10,22 @@ import typer
 
 from xpcs_dask.cli.average import average
 from xpcs_dask.cli.cache import cache
+from xpcs_dask.cli.cancel import cancel
 from xpcs_dask.cli.compare import compare
 from xpcs_dask.cli.demo import demo
 from xpcs_dask.cli.dispersion import dispersion
 from xpcs_dask.cli.export import export
 from xpcs_dask.cli.fit import fit
 from xpcs_dask.cli.info import info
+from xpcs_dask.cli.logs import logs
 from xpcs_dask.cli.pack import pack
 from xpcs_dask.cli.plan import plan
 from xpcs_dask.cli.regroup import regroup
 from xpcs_dask.cli.run import run
 from xpcs_dask.cli.schema import schema
 from xpcs_dask.cli.simulate import simulate
+from xpcs_dask.cli.status import status
+from xpcs_dask.cli.submit import submit
 
 app = typer.Typer(
     name="xpcs-dask",
@@ -34,6 +38,10 @@ app.command()(info)
 app.command()(plan)
 app.command()(fit)
 app.command()(run)
+app.command()(submit)
+app.command()(status)
+app.command()(logs)
+app.command()(cancel)
 app.command()(schema)
 app.command()(average)
 app.command()(pack)

@@ -23,7 +23,15 @@ QUnit: TypeAlias = Annotated[
     str, typer.Option(help="Unit of q in tables that do not: 1/angstrom, 1/nm or 1/m.", show_default=False)
 ]
 Scheduler: TypeAlias = Annotated[
-    str, typer.Option(help="sync, threads[:N], processes[:N], local[:N] or tcp://HOST:PORT.")
+    str,
+    typer.Option(
+        help="sync, threads[:N], processes[:N], local[:N], tcp://HOST:PORT, tls://HOST:PORT, file:SCHEDULER.json, "
+        "slurm[:PROFILE] or pbs[:PROFILE]."
+    ),
+]
+Cluster: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--cluster", help="KEY=VALUE, a setting of the cluster; may be given again.", show_default=False),
 ]
 Memory: TypeAlias = Annotated[
     str, typer.Option(help="Memory that the fit may take, such as 1GiB; default: what is free.", show_default=False)
@@ -82,6 +90,11 @@ def named_ranges(texts: Sequence[str], option: str) -> dict[str, tuple[float, fl
 def named_numbers(texts: Sequence[str], option: str) -> dict[str, float]:
     """``["baseline=1"]`` into ``{"baseline": 1.0}``."""
     return {name: _number(value, f"{option} {name}=") for name, value in _named(texts, option, "NAME=VALUE")}
+
+
+def cluster_settings(texts: Sequence[str] | None) -> dict[str, str]:
+    """``["workers=8", "memory=4GiB"]`` into ``{"workers": "8", "memory": "4GiB"}``."""
+    return dict(_named(texts or [], "--cluster", "KEY=VALUE"))
 
 
 def number_range(text: str, option: str) -> tuple[float, float]:

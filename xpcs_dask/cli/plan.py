@@ -34,7 +34,7 @@ def plan(
     from xpcs_dask.cluster import connect
     from xpcs_dask.cluster.executor import executor
     from xpcs_dask.config import BootstrapConfig, FitConfig, RunConfig
-    from xpcs_dask.jobs.job import Source, check, planned
+    from xpcs_dask.jobs.job import Source, asked, check, planned
     from xpcs_dask.planning import seconds
 
     job = RunConfig.make(
@@ -50,8 +50,8 @@ def plan(
         memory=memory or None,
     )
     check(job)
-    with connect(job.scheduler) as connection, executor(connection) as (_, workers):
-        results, found = planned(job, Source(job), connection, workers())
+    with connect(job.scheduler, job.cluster) as connection, executor(connection) as (_, workers):
+        results, found = planned(job, Source(job), connection, asked(connection, workers()))
         time = {"seconds": round(seconds(results, found.workers), 1)} if probe else {}
     described = asdict(found) | {"block_rows": list(found.block_rows)} | time
     typer.echo(report.as_json(described) if as_json else lines(described))

@@ -9,7 +9,17 @@ import typer
 
 from xpcs_dask.cli import report
 from xpcs_dask.cli.exits import one_line_errors
-from xpcs_dask.cli.options import Again, AsJson, Debug, Progress, Quiet, Strict, listening
+from xpcs_dask.cli.options import (
+    Again,
+    AsJson,
+    Cluster,
+    Debug,
+    Progress,
+    Quiet,
+    Strict,
+    cluster_settings,
+    listening,
+)
 
 if TYPE_CHECKING:
     from xpcs_dask.config import RunConfig
@@ -24,6 +34,10 @@ def run(
     output: Annotated[
         str, typer.Option("--output", "-o", help="Store to write instead of the one in it.", show_default=False)
     ] = "",
+    scheduler: Annotated[
+        str, typer.Option(help="Where it runs instead of what the file says, as with fit.", show_default=False)
+    ] = "",
+    cluster: Cluster = None,
     overwrite: Again = False,
     strict: Strict = False,
     as_json: AsJson = False,
@@ -32,10 +46,13 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Fit the files that a settings file names into the store that it names."""
+    from xpcs_dask.config import RunConfig
     from xpcs_dask.jobs import read_config
 
-    given = {"inputs": inputs, "output": output, "overwrite": overwrite}
+    given = {"inputs": inputs, "output": output, "scheduler": scheduler, "overwrite": overwrite}
     job = read_config(config, **{name: value for name, value in given.items() if value})
+    if cluster:
+        job = RunConfig.make(job, cluster={**job.cluster, **cluster_settings(cluster)})
     carry_out(job, progress=progress, quiet=quiet, as_json=as_json, strict=strict)
 
 

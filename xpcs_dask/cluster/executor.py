@@ -11,7 +11,9 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from xpcs_dask.cluster.connect import Connection, Kind
+from xpcs_dask.cluster.client_executor import ClientExecutor
+from xpcs_dask.cluster.connection import Connection, Kind
+from xpcs_dask.cluster.watchdog import watchdog_of
 
 __all__ = ["DaemonThreads", "InPlace", "executor", "executor_here"]
 
@@ -119,8 +121,8 @@ def _current_client() -> Any:
 
 @contextmanager
 def _cluster(client: Any) -> Iterator[tuple[Executor, Callable[[], int]]]:
-    pool = client.get_executor(pure=False)
+    pool, watchdog = ClientExecutor(client), watchdog_of(client)
     try:
-        yield pool, lambda: sum(client.nthreads().values())
+        yield pool, watchdog.workers if watchdog is not None else lambda: sum(client.nthreads().values())
     finally:
         pool.shutdown(wait=False)

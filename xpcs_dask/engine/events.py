@@ -13,10 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import IO, Any, Literal, TypeAlias
 
 from xpcs_dask.engine.ledger import Entry, total
 from xpcs_dask.engine.memory import resident
+from xpcs_dask.readable import share, size
 
 __all__ = ["Listener", "Monitor", "State", "Worker", "json_lines", "log", "sentence", "worker_name"]
 
@@ -74,6 +76,12 @@ class State:
         if self.stage == "regrouping":
             return self.bytes_read // 10**6, self.bytes // 10**6, "MB"
         return self.curves_done, self.curves, "curves"
+
+    def __str__(self) -> str:
+        return sentence(self)
+
+    def _repr_html_(self) -> str:
+        return f"<div>{escape(sentence(self))}</div>"
 
 
 Listener: TypeAlias = Callable[[State], None]
@@ -138,6 +146,14 @@ class Monitor:
             self.spent = total(self.spent, entry.get("spent", {}))
             self._worker(entry, curves)
         self._tell(False)
+
+    def known(self, *, blocks: int, counts: Mapping[str, Any]) -> None:
+        """Hear that an earlier call has done everything, with these counts; this one does nothing."""
+        self._done = self.before = blocks
+        self.counts = dict(counts)
+        self._curves_before = counts.get("curves", 0)
+        self._known |= {"blocks": blocks, "curves": self._curves_before}
+        self.end()
 
     def end(self) -> None:
         """Hear that all is done."""
@@ -227,16 +243,18 @@ def log() -> Listener:
 def sentence(state: State) -> str:
     """Say how a job stands in one line."""
     done, total, unit = state.progress
-    parts = [f"{state.stage}: {done:,} of {total:,} {unit}"]
+    counted = f"{done:,} of {total:,} {unit}"
+    parts = [f"{state.stage}: {share(state.bytes_read, state.bytes) if state.stage == 'regrouping' else counted}"]
     if state.curves_per_second:
         parts.append(f"{state.curves_per_second:,.0f} curves/s")
     if state.blocks:
-        parts.append(f"{state.blocks_done} of {state.blocks} blocks")
-    if state.bytes and unit != "MB":
-        parts.append(f"{state.bytes_read / 1e6:,.0f} of {state.bytes / 1e6:,.0f} MB")
+        before = f" ({state.blocks_before} by an earlier call)" if state.blocks_before else ""
+        parts.append(f"{state.blocks_done} of {state.blocks} blocks{before}")
+    if state.bytes and state.stage != "regrouping":
+        parts.append(share(state.bytes_read, state.bytes))
     parts += [f"{number:,} {status}" for status, number in state.failures.items()]
     if state.memory:
-        parts.append(f"{state.memory / 1e6:,.0f} MB of memory")
+        parts.append(f"{size(state.memory)} of memory")
     if state.stage == "fitting" and state.seconds_left is not None:
         parts.append(f"{state.seconds_left:.0f} s left")
     parts.append(f"{state.elapsed:.0f} s so far")

@@ -7,6 +7,7 @@ of Dask are used.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -68,6 +69,7 @@ def map_curves(
 
     import dask.array as da
 
+    name = _spoken(name)
     index, arguments = _arguments(present, chunks)
     # The result keeps `core` with length 1 until the end: Dask fuses no task that drops a dimension with those that
     # read its input, and every block would travel through the scheduler.
@@ -136,7 +138,7 @@ def map_grid(
         *arguments,
         new_axes={last: width},
         adjust_chunks={piece: sizes},
-        token=name,
+        token=_spoken(name),
         dtype=np.float64,
         meta=np.empty((0,) * (len(lead) + 2)),
         concatenate=None,
@@ -164,7 +166,7 @@ def columns(packed: Any) -> dict[str, Any]:
             new_axis=list(range(packed.ndim, packed.ndim + len(field.shape))),
             dtype=field.base,
             meta=np.empty((0,) * (packed.ndim + len(field.shape)), dtype=field.base),
-            token=f"column-{name}",
+            token=_spoken(f"column-{name}"),
         )
         for name, field in fields.items()
     }
@@ -194,6 +196,11 @@ def _arguments(present: list[Named], chunks: dict[str, tuple[int, ...]]) -> tupl
         array = operand.data.rechunk(sizes) if _is_lazy(operand.data) else da.from_array(operand.data, chunks=sizes)
         arguments += [array, tuple(index[dim] for dim in operand.dims)]
     return index, arguments
+
+
+def _spoken(name: str) -> str:
+    """Words with dashes: what the dashboard calls a task ends at the first that is not of letters alone."""
+    return re.sub(r"[^A-Za-z]+", "-", name).strip("-")
 
 
 def _is_lazy(array: Any) -> bool:

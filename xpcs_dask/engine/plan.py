@@ -21,6 +21,7 @@ from math import ceil
 from typing import Literal, TypeAlias
 
 from xpcs_dask.errors import XpcsError
+from xpcs_dask.readable import card, size
 
 __all__ = ["MemoryBudgetError", "Mode", "Plan", "Sizes", "make_plan", "mode_of"]
 
@@ -153,6 +154,23 @@ class Plan:
     budget_bytes: int
     together: bool
     """Whether results are put together in memory; else they are written block by block."""
+
+    def __repr__(self) -> str:
+        return (
+            f"Plan(mode={self.mode!r}, {self.curves:,} curves in {self.blocks:,} blocks on {self.workers} workers, "
+            f"{size(self.task_bytes)} a task, {size(self.peak_bytes)} of {size(self.budget_bytes)} in all)"
+        )
+
+    def _repr_html_(self) -> str:
+        where = "together in memory" if self.together else "written block by block"
+        rows = {
+            "curves": f"{self.curves:,}, {size(self.input_bytes)} to read",
+            "results": f"{size(self.result_bytes)}, {where}",
+            "blocks": f"{self.blocks:,}, {self.workers} at once",
+            "memory of a task": f"at most {size(self.task_bytes)}",
+            "memory of all": f"at most {size(self.peak_bytes)} above the start; {size(self.budget_bytes)} are allowed",
+        }
+        return card(f"Plan: {self.mode}", rows)
 
 
 def mode_of(input_bytes: int) -> Mode:

@@ -1,7 +1,7 @@
 """Many tasks through a few hands: a bounded number in flight, each forgotten when it is done; knows no science.
 
 Whatever has ``submit`` as `concurrent.futures.Executor` has it can do the work: threads, processes, or a cluster
-through `distributed.Client.get_executor`.
+through `cluster.executor`.
 """
 
 from __future__ import annotations

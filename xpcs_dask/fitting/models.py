@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpcs_dask.errors import ConfigError, UnknownParameterError
+from xpcs_dask.readable import card
 
 Floats: TypeAlias = NDArray[np.float64]
 Evaluate: TypeAlias = Callable[..., Any]
@@ -35,6 +36,13 @@ class Parameter:
     relaxation_time: bool = False
     """True: bounds scale with the delays, the fit runs in its logarithm, and outside the delays it means nothing."""
     description: str = ""
+
+    @property
+    def bounds(self) -> str:
+        """Default bounds, in words."""
+        if self.relaxation_time:
+            return f"{self.lower:g} times the first delay to {self.upper:g} times the last"
+        return f"{self.lower:g} to {self.upper:g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +64,17 @@ class Model:
     family: str = ""
     held: tuple[tuple[str, float], ...] = ()
     source: str = ""
+
+    def __repr__(self) -> str:
+        formula = f": {self.formula}" if self.formula else ""
+        return f"<Model {self.name}({', '.join(self.names)}){formula}>"
+
+    def _repr_html_(self) -> str:
+        rows = {
+            p.name: f"{p.description or 'any number'}; unit {p.unit or 'unknown'}; {p.bounds}" for p in self.parameters
+        }
+        title = f"{self.name}: {self.formula}" if self.formula else self.name
+        return card(title, {**rows, "source": self.source})
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -96,6 +96,7 @@ def carry_out(config: RunConfig, listeners: Sequence[Listener] = ()) -> tuple[Ma
     if not config.overwrite:
         if (known := finished(output, job)) is not None:
             known.write(manifest_path(output))
+            monitor.known(blocks=known.work.blocks, counts=known.counts.model_dump())
             return known, False
         _check_unfinished(output, job)
     try:
@@ -108,7 +109,7 @@ def carry_out(config: RunConfig, listeners: Sequence[Listener] = ()) -> tuple[Ma
 
 def check(config: RunConfig) -> None:
     """Find what cannot work before a file is opened: parameters, scheduler, units, memory, the place of the output."""
-    from xpcs_dask.cluster.connect import parse
+    from xpcs_dask.cluster.spec import parse
     from xpcs_dask.fitting.models import resolve
     from xpcs_dask.io.open import check_arguments
     from xpcs_dask.io.reader import Told
@@ -118,7 +119,7 @@ def check(config: RunConfig) -> None:
         Cache.of_environment()  # refuses a folder that others can write
     allowed(config.memory)
     resolve(config.model).box(None, config.fit.bounds, config.fit.fixed)
-    parse(config.scheduler)
+    parse(config.scheduler, config.cluster)
     check_arguments(include=config.include, told=Told(**config.told), included=SCALARS)
     check_place(Path(config.output), config.overwrite)
 
@@ -159,7 +160,7 @@ def planned(
     config: RunConfig, source: Source, connection: Connection, workers: int
 ) -> tuple[dict[str, xr.Dataset], Plan]:
     """Lazy results by group, in the blocks that memory allows, and the plan of it; blocks that were asked for stay."""
-    budget = _budget(config, connection)
+    budget = _budget(config, connection, workers)
     together, fixed = Path(config.output).suffix == ".nc", config.chunks != "auto"
     while True:
         results = lazy_results(source.data, config.model, config.fit, config.bootstrap, cache=config.cached)
@@ -178,11 +179,11 @@ def _fitted(config: RunConfig, source: Source, files: Files, job: Job, account: 
     output, made = Path(config.output), list[Manifest]()
     cache = Cache.of_environment() if config.cached else None
     relieve = [cache.relieve] if cache else []
-    with connect(config.scheduler) as connection, executor(connection) as (pool, workers):
-        results, plan = planned(config, source, connection, workers())
+    with connect(config.scheduler, config.cluster) as connection, executor(connection) as (pool, workers):
+        results, plan = planned(config, source, connection, asked(connection, workers()))
 
         def attributes() -> dict[str, str]:
-            made.append(account.manifest(files, plan, monitor, remote=connection.kind == "address"))
+            made.append(account.manifest(files, plan, monitor, remote=connection.remote))
             return record(made[0])
 
         try:
@@ -217,12 +218,19 @@ def _check_unfinished(output: Path, job: Job) -> None:
         raise OutputExistsError(str(unfinished.folder), f"{differs}; it is not finished")
 
 
-def _budget(config: RunConfig, connection: Connection) -> int:
-    """Bytes that all tasks together may take."""
+def asked(connection: Connection, living: int) -> int:
+    """Workers to plan for: those of a batch system come one after the other."""
+    return max(living, (connection.workers or 0) if connection.kind in ("slurm", "pbs") else 0)
+
+
+def _budget(config: RunConfig, connection: Connection, workers: int = 0) -> int:
+    """Bytes that all tasks together may take, those of workers that are still to come too."""
     if config.memory is None and connection.client is not None:
-        found = of_workers(connection.client.scheduler_info(n_workers=-1)["workers"].values())
+        there = connection.client.scheduler_info(n_workers=-1)["workers"].values()
+        found = of_workers(there)
         if found is not None:
-            return found
+            living = sum(worker["nthreads"] for worker in there)
+            return found * max(workers, living) // living
     return allowed(config.memory)
 
 

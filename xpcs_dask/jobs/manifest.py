@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,16 +12,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from xpcs_dask.config import RunConfig
 from xpcs_dask.engine.ledger import write_whole
 from xpcs_dask.errors import FileRejected
+from xpcs_dask.readable import card, changed, size
 
 __all__ = ["Counts", "Cpu", "Input", "Manifest", "Memory", "Rejected", "Work", "manifest_path"]
 
 MANIFEST_VERSION = 1
+SHOWN = 5
+"""Rejected files that a notebook shows with their reasons."""
 
 
 class Record(BaseModel):
     """A frozen part of the manifest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        return changed(self, super().__repr_args__())
+
+    def _repr_html_(self) -> str:
+        return card(type(self).__name__, {str(name): value for name, value in self.__repr_args__()})
 
 
 class Input(Record):
@@ -159,6 +169,35 @@ class Manifest(Record):
             )
         return self
 
+    def __repr__(self) -> str:
+        found = self.counts
+        return (
+            f"Manifest({found.files} files, {found.files_rejected} rejected; {found.curves} curves, "
+            f"{found.ok} converged, {found.failed} failed, {found.flagged} flagged; output={self.output!r})"
+        )
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        found, work = self.counts, self.work
+        failed = {name: number for name, number in found.status_counts.items() if name != "converged"}
+        rows = {
+            "files": f"{found.files}, {found.files_rejected} rejected",
+            "rejected": "; ".join(f"{one.file}: {one.reason}" for one in self.rejected[:SHOWN]),
+            "curves": f"{found.curves:,}: {found.ok:,} converged, {found.failed:,} failed"
+            + (f" ({_counted(failed)})" if found.failed else ""),
+            "flags": f"{found.flagged:,} curves to look at; of all flags: {_counted(found.flag_counts) or 'none'}",
+            "model": self.config.model,
+            "settings": repr(self.config.fit),
+            "bootstrap": repr(self.config.bootstrap) if self.config.bootstrap else "",
+            "blocks": f"{work.blocks:,}" + (f", {work.before:,} of them by an earlier call" if work.before else ""),
+            "time": f"{self.seconds:,.1f} s, {self.curves_per_second:,.0f} curves/s, begun {self.begun}",
+            "memory": f"{size(self.memory.peak)} at most" if self.memory.peak else "",
+            "made by": f"xpcs_dask {self.version} on {self.host} ({self.cpu_target})",
+            "output": self.output or "none",
+        }
+        return card("Manifest", rows)
+
     def write(self, path: Path) -> None:
         """Write it as JSON, whole or not at all."""
         write_whole(path, (self.model_dump_json(indent=1) + "\n").encode())
@@ -174,6 +213,12 @@ class Manifest(Record):
             first: Any = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise FileRejected(str(path), f"is no manifest: {where}: {first['msg']}") from error
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """Those that are not 0, in words, most frequent first."""
+    there = sorted(((number, name) for name, number in counts.items() if number), reverse=True)
+    return ", ".join(f"{number:,} {name}" for number, name in there)
 
 
 def manifest_path(output: Path) -> Path:

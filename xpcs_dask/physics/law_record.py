@@ -115,7 +115,7 @@ def _describe(law: Law, points: Points, found: Solution, out: NDArray[np.void], 
     plain = np.sqrt(variance)
     wide = np.sqrt(variance * scale[:, None])
     reach = quantile[:, None] * wide
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # of the form that does not apply, such as 0 times infinity
         low = np.where(logarithmic, value * np.exp(-reach), value - reach)
         high = np.where(logarithmic, value * np.exp(reach), value + reach)
     factor = np.where(logarithmic, np.abs(value), 1.0)

@@ -71,8 +71,18 @@ class Unfinished:
         groups = {path: regular(group) for path, group in groups.items()}
         begin_store(attempt / STORE, groups)
         chunks = {path: _sizes(group) for path, group in groups.items()}
-        Ledger.begin(attempt / LEDGER, {"job": job, "chunks": chunks})
-        return Run(groups, attempt)
+        run = Run(groups, attempt)
+        Ledger.begin(attempt / LEDGER, {"job": job, "chunks": chunks, "blocks": len(run)})
+        return run
+
+    def counts(self) -> tuple[int, int] | None:
+        """Blocks that are done, and all of them; None where nothing is under way."""
+        found = self._attempt()
+        if found is None:
+            return None
+        attempt, head = found
+        done = sum(1 for entry in (attempt / LEDGER).glob("*.json") if entry.stem.isdecimal())
+        return done, int(head.get("blocks", 0))
 
     def clear(self) -> None:
         """Remove all attempts."""

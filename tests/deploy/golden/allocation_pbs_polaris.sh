@@ -1,0 +1,10 @@
+#PBS -N xpcs-dask
+#PBS -j oe
+#PBS -o FOLDER/fits.zarr.job/pbs.log
+#PBS -q preemptable
+#PBS -A PROJECT
+#PBS -l select=2:ncpus=32:mpiprocs=32:mem=453291MB
+#PBS -l place=scatter
+#PBS -l walltime=01:00:00
+#PBS -r y
+#PBS -l filesystems=home:grand:eagle

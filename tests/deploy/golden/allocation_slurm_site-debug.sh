@@ -1,0 +1,12 @@
+#SBATCH --job-name=xpcs-dask
+#SBATCH --output="FOLDER/fits.zarr.job/job.log"
+#SBATCH --open-mode=append
+#SBATCH --partition=debug
+#SBATCH --nodes=1
+#SBATCH --ntasks=4
+#SBATCH --ntasks-per-node=4
+#SBATCH --cpus-per-task=1
+#SBATCH --mem=13199M
+#SBATCH --time=00:20:00
+#SBATCH --signal=B:TERM@120
+#SBATCH --requeue

@@ -1,0 +1,13 @@
+#SBATCH --job-name=xpcs-dask
+#SBATCH --output="FOLDER/fits.zarr.job/job.log"
+#SBATCH --open-mode=append
+#SBATCH --partition=compute
+#SBATCH --nodes=4
+#SBATCH --ntasks=32
+#SBATCH --ntasks-per-node=8
+#SBATCH --cpus-per-task=1
+#SBATCH --mem=40505M
+#SBATCH --time=02:00:00
+#SBATCH --signal=B:TERM@180
+#SBATCH --requeue
+#SBATCH --constraint=cpu

@@ -1,0 +1,9 @@
+#PBS -N xpcs-dask
+#PBS -j oe
+#PBS -o FOLDER/fits.zarr.job/pbs.log
+#PBS -q preemptable
+#PBS -A PROJECT
+#PBS -l select=1:ncpus=1:mpiprocs=1:mem=16384MB
+#PBS -l walltime=01:00:00
+#PBS -r y
+#PBS -l filesystems=home:grand:eagle

@@ -1,0 +1,12 @@
+#SBATCH --job-name=xpcs-dask
+#SBATCH --output="FOLDER/fits.zarr.job/job.log"
+#SBATCH --open-mode=append
+#SBATCH --partition=debug
+#SBATCH --nodes=1
+#SBATCH --ntasks=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=1
+#SBATCH --mem=4096M
+#SBATCH --time=00:20:00
+#SBATCH --signal=B:TERM@120
+#SBATCH --requeue

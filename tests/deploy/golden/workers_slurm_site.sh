@@ -1,0 +1,13 @@
+#SBATCH --job-name=xpcs-dask
+#SBATCH --output="FOLDER/fits.zarr.job/job.log"
+#SBATCH --open-mode=append
+#SBATCH --partition=compute
+#SBATCH --nodes=1
+#SBATCH --ntasks=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=1
+#SBATCH --mem=4096M
+#SBATCH --time=02:00:00
+#SBATCH --signal=B:TERM@180
+#SBATCH --requeue
+#SBATCH --constraint=cpu

@@ -1,0 +1,1 @@
+outside {{ timer }}"$python" -m xpcs_dask --log info run "$job/job.yaml" &
