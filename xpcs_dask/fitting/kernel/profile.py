@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from xpcs_dask.fitting.kernel.apart import empty_apart
 from xpcs_dask.fitting.kernel.compiled import compiled
 from xpcs_dask.fitting.kernel.losses import LINEAR
 from xpcs_dask.fitting.kernel.newton import confirm
@@ -17,8 +18,8 @@ def fit_held(u, y, weight, lower, upper, curve, held, value, z, chi2, space):
     The start is near the minimum: the solution of a neighbouring value.
     """
     p = z.shape[1]
-    shifted = np.empty(u.size)
-    w = np.empty(u.size)
+    shifted = empty_apart(u.size)
+    w = empty_apart(u.size)
     low = np.empty(p)
     high = np.empty(p)
     for i in range(curve.size):

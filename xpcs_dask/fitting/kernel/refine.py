@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from xpcs_dask.fitting.kernel.apart import apart, empty_apart
 from xpcs_dask.fitting.kernel.columns import weighted_columns
 from xpcs_dask.fitting.kernel.compiled import careful, compiled
 from xpcs_dask.fitting.kernel.covariance import invert_free, multiply_sandwich, sandwich_middle
@@ -41,10 +42,10 @@ def median_absolute(r, w, work):
 def workspace(m: int, p: int) -> tuple[Any, ...]:
     """Arrays of one curve's fit, made once for a stack: per point, square (an even number of rows), per parameter."""
     even = p + p % 2
-    points = (np.zeros(m) for _ in range(4))
+    points = (apart(m) for _ in range(4))
     matrices = (np.zeros((even, even)) for _ in range(6))
     vectors = (np.zeros(even) for _ in range(7))
-    return (np.zeros((even, m)), *points, *matrices, *vectors, np.zeros(even, dtype=np.int8))
+    return (apart(even, m), *points, *matrices, *vectors, np.zeros(even, dtype=np.int8))
 
 
 @compiled
@@ -57,8 +58,8 @@ def refine_stack(u, y, weight, lower, upper, loss, loss_scale, z, chi2, covarian
     n, m = y.shape
     p = z.shape[1]
     J, r, first, second, _, H, H2, V, L, _, _, _, _, _, step, _, _, _, free = space
-    shifted = np.empty(m)
-    w = np.empty(m)
+    shifted = empty_apart(m)
+    w = empty_apart(m)
     other = np.zeros(p)
     low = lower.copy()
     high = upper.copy()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpcs_dask.fitting.kernel import refine
+from xpcs_dask.fitting.kernel.apart import apart
 from xpcs_dask.fitting.kernel.columns import SINGLE_SIZE
 from xpcs_dask.fitting.kernel.double_newton import SMALL
 from xpcs_dask.fitting.kernel.family import Family
@@ -26,7 +27,7 @@ def draw_space(recipe: Recipe) -> Arrays:
     """Scratch of the draws: words, counts, totals."""
     m = recipe.base.shape[1]
     most = max(2 * m, recipe.deviation.shape[1]) + 16
-    return np.zeros(most, np.uint64), np.zeros(most), np.zeros(m)
+    return np.zeros(most, np.uint64), np.zeros(most), apart(m)
 
 
 def refit(
@@ -73,16 +74,16 @@ def resamples(
 
 
 def _single_space(m: int) -> Arrays:
-    inner = (np.zeros(m), np.zeros(m), np.zeros(m), np.zeros(12), np.zeros(12))
-    threes = (tuple(np.zeros(m) for _ in range(3)) for _ in range(2))
-    return (*(np.zeros(m) for _ in range(5)), np.zeros(12), np.zeros(4), np.zeros(4), np.zeros(4), *threes, inner)
+    inner = (apart(m), apart(m), apart(m), np.zeros(12), np.zeros(12))
+    threes = (tuple(apart(m) for _ in range(3)) for _ in range(2))
+    return (*(apart(m) for _ in range(5)), np.zeros(12), np.zeros(4), np.zeros(4), np.zeros(4), *threes, inner)
 
 
 def _double_space(m: int) -> Arrays:
     here, there, home = ((np.zeros(5), np.zeros(5), np.zeros((6, 8)), np.zeros((5, 5))) for _ in range(3))
     small, free = np.zeros((SMALL, 5)), np.zeros(5, np.int8)
-    inner = (there, home, np.zeros((4, m)), np.zeros((6, m)), np.zeros((2, m)), small, free)
+    inner = (there, home, apart(4, m), apart(6, m), apart(2, m), small, free)
     return (
-        np.zeros((5, m)), np.zeros(m), np.ones(m), np.zeros((4, m)), np.zeros((6, m)), np.zeros((6, 8)), np.zeros(3),
+        apart(5, m), apart(m), np.ones(m), apart(4, m), apart(6, m), np.zeros((6, 8)), np.zeros(3),
         np.zeros(4), np.zeros(5), np.zeros(5), np.zeros((5, 5, 5)), here, inner,
     )  # fmt: skip

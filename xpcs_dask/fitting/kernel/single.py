@@ -13,6 +13,7 @@ import math
 
 import numpy as np
 
+from xpcs_dask.fitting.kernel.apart import empty_apart
 from xpcs_dask.fitting.kernel.box import linear_box, plane_step
 from xpcs_dask.fitting.kernel.compiled import careful, compiled
 from xpcs_dask.fitting.kernel.exp import near_exp
@@ -339,9 +340,9 @@ def fit_single(u, y, weight, lower, upper, table, start, starts, tolerance, z, e
     """
     node_tau, node_stretch, decays = table
     n, m = y.shape
-    shifted = np.empty(m)
-    w2 = np.empty(m)
-    space = (np.empty(m), np.empty(m), np.empty(12), np.empty(12))
+    shifted = empty_apart(m)
+    w2 = empty_apart(m)
+    space = (empty_apart(m), empty_apart(m), np.empty(12), np.empty(12))
     score = np.empty(node_tau.size)
     low = lower.copy()
     high = upper.copy()
