@@ -32,6 +32,15 @@ class Programs:
         return [(where, words.split()) for where, _, words in (line.partition("|") for line in lines)]
 
 
+def slurm_that_takes_a_job(folder: Path, monkeypatch) -> Programs:
+    """Programs of a Slurm in which job 41 waits."""
+    programs = Programs(folder, monkeypatch)
+    programs.add("sbatch", "echo 41")
+    programs.add("squeue", "echo '41|PENDING|Resources'")
+    programs.add("scancel")
+    return programs
+
+
 def alive(pid: int) -> bool:
     """Whether a process is there and no zombie."""
     try:

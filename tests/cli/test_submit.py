@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.batch_programs import Programs
+from tests.batch_programs import slurm_that_takes_a_job
 from xpcs_dask.cli import app
 from xpcs_dask.jobs import read_config
 
@@ -26,11 +26,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
-    programs = Programs(tmp_path, monkeypatch)
-    programs.add("sbatch", "echo 41")
-    programs.add("squeue", "echo '41|PENDING|Resources'")
-    programs.add("scancel")
-    return programs
+    return slurm_that_takes_a_job(tmp_path, monkeypatch)
 
 
 def test_submit_takes_the_options_of_fit(programs, place):

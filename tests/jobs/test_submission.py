@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.batch_programs import Programs
+from tests.batch_programs import slurm_that_takes_a_job
 from xpcs_dask.cluster.profile import read_profile
 from xpcs_dask.config import RunConfig
 from xpcs_dask.errors import ConfigError, NoUsableInputError, SchedulerError
@@ -21,11 +21,7 @@ PROFILE = read_profile("slurm", {"workers": 4, "nodes": 2, "python": "/opt/bin/p
 
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
-    programs = Programs(tmp_path, monkeypatch)
-    programs.add("sbatch", "echo 41")
-    programs.add("squeue", "echo '41|PENDING|Resources'")
-    programs.add("scancel")
-    return programs
+    return slurm_that_takes_a_job(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ CASES = {
     "clipped": {"model": "simple", "robust": "clip", "diagnostics": "comprehensive", "interval": "covariance"},
     "profile": {"model": "simple", "errors": "quoted", "interval": "profile"},
     "generalised": {"model": "single", "weights": "gls"},
+    "double": {"model": "double"},
+    "double robust": {"model": "double", "loss": "huber"},
     "clusters": {"model": "simple", "covariance": "cluster"},
     "refits": {"model": "simple", "resamples": 30, "keep_replicates": True},
     "rounds": {"model": "single", "tolerance": 0.2, "max_resamples": 500, "over": "delay"},

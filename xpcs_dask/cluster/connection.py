@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from xpcs_dask.errors import ConfigError
 from xpcs_dask.readable import card
 
-__all__ = ["ONE_THREAD", "QUIET", "Connection", "Kind"]
+__all__ = ["LOCAL_DASHBOARD", "ONE_THREAD", "QUIET", "Connection", "Kind"]
 
 Kind: TypeAlias = Literal["sync", "threads", "processes", "local", "address", "file", "slurm", "pbs"]
 

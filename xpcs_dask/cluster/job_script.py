@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from xpcs_dask.cluster.connection import ONE_THREAD, QUIET
+from xpcs_dask.cluster.connection import LOCAL_DASHBOARD, ONE_THREAD, QUIET
 from xpcs_dask.cluster.profile import Profile
 from xpcs_dask.errors import ConfigError
 
@@ -67,7 +67,7 @@ def worker_script(profile: Profile, address: str, name: str, security: Any = Non
             "--lifetime-stagger",
             f"{profile.stagger:.0f}s",
             "--dashboard-address",
-            "127.0.0.1:0",
+            LOCAL_DASHBOARD,
         ],
         job_extra_directives=list(profile.directives),
         job_script_prologue=[*environment(), *profile.prologue],

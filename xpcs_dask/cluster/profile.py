@@ -7,18 +7,17 @@ import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from xpcs_dask.cluster.batch import System
 from xpcs_dask.cluster.configuration import checked, flags_of, made, section
 from xpcs_dask.cluster.settings import Memory, Tls
 from xpcs_dask.config import Settings
 from xpcs_dask.errors import ConfigError
 
-__all__ = ["WORKER_SHARE", "Profile", "System", "read_profile"]
-
-System: TypeAlias = Literal["slurm", "pbs"]
+__all__ = ["WORKER_SHARE", "Profile", "read_profile"]
 
 WORKER_SHARE = 0.9
 """Of the job's memory that its workers may take: their nanny ends and restarts them before the system ends the job."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from xpcs_dask.cluster.configuration import checked, flags_of, made, section
+from xpcs_dask.cluster.connection import LOCAL_DASHBOARD
 from xpcs_dask.config import Settings
 
 __all__ = ["Local", "Memory", "Running", "Tls", "parse_size", "read_local", "read_running"]
@@ -48,7 +49,7 @@ class Local(Settings):
     """Limit of one worker process; None: what the machine has, shared between them."""
     local_directory: str | None = None
     """Where workers spill; None: $TMPDIR or /tmp."""
-    dashboard: str = "127.0.0.1:0"
+    dashboard: str = LOCAL_DASHBOARD
     """Where the dashboard is served, HOST:PORT; it asks nobody for a password."""
 
 

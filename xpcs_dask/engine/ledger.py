@@ -53,13 +53,20 @@ class Ledger:
         """Entries of finished blocks; those that are damaged or not `believed` are left out, so the block is redone."""
         return {block: entry for block, entry in self._read() if believed(block, entry)}
 
+    def count(self) -> int:
+        """Count the entries, without reading them."""
+        return sum(1 for _ in self._places())
+
+    def _places(self) -> Iterator[Path]:
+        return (place for place in self.folder.glob("[0-9]*.json") if place.stem.isdecimal())
+
     def _read(self) -> Iterator[tuple[int, Entry]]:
-        for place in sorted(self.folder.glob("[0-9]*.json")):
+        for place in sorted(self._places()):
             try:
                 entry = json.loads(place.read_bytes())
             except (OSError, ValueError):
                 continue
-            if isinstance(entry, dict) and place.stem.isdecimal():
+            if isinstance(entry, dict):
                 yield int(place.stem), entry
 
 

@@ -14,7 +14,7 @@ from xpcs_dask.engine.ledger import write_whole
 from xpcs_dask.errors import FileRejected
 from xpcs_dask.readable import card, changed, size
 
-__all__ = ["Counts", "Cpu", "Input", "Manifest", "Memory", "Rejected", "Work", "manifest_path"]
+__all__ = ["Counts", "Cpu", "Input", "Manifest", "Memory", "Record", "Rejected", "Work", "manifest_path"]
 
 MANIFEST_VERSION = 1
 SHOWN = 5

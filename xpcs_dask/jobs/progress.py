@@ -6,10 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
-
 from xpcs_dask.cluster.batch import JobState, log_tail, queue_of
-from xpcs_dask.jobs.manifest import manifest_path
+from xpcs_dask.jobs.manifest import Record, manifest_path
 from xpcs_dask.jobs.submission import CANCELLED, LOG, RESULT, Submission
 from xpcs_dask.results.run import Unfinished
 
@@ -30,10 +28,8 @@ SAID = {
 }
 
 
-class JobStatus(BaseModel):
+class JobStatus(Record):
     """What `xpcs-dask status` says."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     state: Word
     said: str

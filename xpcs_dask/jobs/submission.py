@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from xpcs_dask.cluster.batch import System, queue_of
 from xpcs_dask.cluster.profile import Profile
@@ -17,6 +17,7 @@ from xpcs_dask.config import RunConfig
 from xpcs_dask.engine.ledger import write_whole
 from xpcs_dask.errors import ConfigError, XpcsError
 from xpcs_dask.jobs.batch_script import WORKERS_TIMEOUT, Mode, Place, render
+from xpcs_dask.jobs.manifest import Record
 
 __all__ = ["JobExistsError", "Submission", "cancel", "find_submission", "job_config", "script_of", "submit"]
 
@@ -42,10 +43,8 @@ class JobExistsError(XpcsError):
         )
 
 
-class Submission(BaseModel):
+class Submission(Record):
     """What was submitted, as ``submission.json`` in the folder of the job holds it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: int = VERSION
     system: System

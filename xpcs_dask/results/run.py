@@ -81,8 +81,7 @@ class Unfinished:
         if found is None:
             return None
         attempt, head = found
-        done = sum(1 for entry in (attempt / LEDGER).glob("*.json") if entry.stem.isdecimal())
-        return done, int(head.get("blocks", 0))
+        return Ledger(attempt / LEDGER).count(), int(head.get("blocks", 0))
 
     def clear(self) -> None:
         """Remove all attempts."""

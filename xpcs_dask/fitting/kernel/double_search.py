@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from xpcs_dask.fitting.kernel.apart import empty_apart
 from xpcs_dask.fitting.kernel.compiled import compiled
 from xpcs_dask.fitting.kernel.double_pairs import N_PAIRS, best_single_node, propose_pair, score_pairs, sum_table
 from xpcs_dask.fitting.kernel.double_products import SUM_1, SUM_Y, SUM_YY, WEIGHT, WY, U, W, Y
@@ -111,7 +112,7 @@ def significance(chi2_single, chi2, sums):
 def fit_one_component(curve, sums, linear, low, high, ln_tau, stretch):
     """Fit a single decay (in a box that holds both components): base of the bumps, and what F compares with."""
     m = curve.shape[1]
-    space = (np.empty(m), np.empty(m), np.empty(12), np.empty(12))
+    space = (empty_apart(m), empty_apart(m), np.empty(12), np.empty(12))
     single_low = np.empty(4)
     single_high = np.empty(4)
     single_low[0] = linear[0]

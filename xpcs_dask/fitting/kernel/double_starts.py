@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 
+from xpcs_dask.fitting.kernel.apart import empty_apart
 from xpcs_dask.fitting.kernel.compiled import compiled
 from xpcs_dask.fitting.kernel.double_pairs import best_contrast, centring
 from xpcs_dask.fitting.kernel.double_products import WEIGHT, U, W, Y
@@ -157,7 +158,7 @@ def score_swaps(curve, sums, linear, sharp_ln_tau, sharp, best, score, fraction)
     """
     inverse, mean = centring(sums, linear)
     M = np.empty((8, sharp.shape[0]))
-    e = np.empty(curve.shape[1])
+    e = empty_apart(curve.shape[1])
     score[:] = STRUCK
     fraction[:] = 0.5
     for side in range(2):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from xpcs_dask.fitting.kernel.apart import apart
 from xpcs_dask.fitting.kernel.box import box_step
 from xpcs_dask.fitting.kernel.columns import weighted_columns
 from xpcs_dask.fitting.kernel.compiled import careful, compiled
@@ -32,11 +33,11 @@ DONE, NOT_KNOWN, NOT_POSITIVE, NOT_CONVERGED = range(4)
 def workspace(m: int, p: int) -> tuple[Any, ...]:
     """Arrays of one curve: matrices over points and over parameters, vectors over both; an even number of rows."""
     even = p + p % 2
-    points = (np.zeros(m) for _ in range(6))
+    points = (apart(m) for _ in range(6))
     matrices = (np.zeros((even, even)) for _ in range(4))
     vectors = (np.zeros(even) for _ in range(6))
     others = (np.ones(m), np.zeros(even, dtype=np.int8))
-    return (np.zeros((m, m)), np.zeros((even, m)), *points, *matrices, *vectors, *others)
+    return (apart(m, m), apart(even, m), *points, *matrices, *vectors, *others)
 
 
 @compiled
