@@ -169,15 +169,21 @@ def test_little_memory_makes_more_blocks_of_the_same_bits(files, tmp_path, monke
     np.testing.assert_array_equal(found["value"], known["value"])
 
 
-def test_what_is_cut_anew_is_not_held_twice(files, tmp_path):
+def test_what_is_cut_anew_is_not_held_twice(files, tmp_path, monkeypatch):
     source = job_module.Source(config_of(files, tmp_path / "fits.zarr"))
-    before, first = source.files(), weakref.ref(source.data)
+    before, first, real, held = source.files(), weakref.ref(source.data), open_module.open_g2, []
+
+    def watched(*args, **more):
+        held.append(first() is not None)
+        return real(*args, **more)
+
+    monkeypatch.setattr(open_module, "open_g2", watched)
     gc.disable()  # else it may come by itself, in time or too late
     try:
         source.cut(2)
-        assert first() is None
     finally:
         gc.enable()
+    assert held == [False]
     assert source.data["group_0"]["g2"].data.chunks[0] == (2, 2, 1)
     assert source.files() == before
 
