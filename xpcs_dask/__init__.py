@@ -7,6 +7,7 @@ imported when the name is first used.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -125,8 +126,19 @@ def __getattr__(name: str) -> Any:
         return import_module("xpcs_dask.simulate")
     if name not in _HOME:
         raise AttributeError(f"module 'xpcs_dask' has no attribute '{name}'")
-    return getattr(import_module(_HOME[name]), name)
+    found = getattr(import_module(_HOME[name]), name)
+    _register()
+    return found
+
+
+def _register() -> None:
+    """Give Datasets their ``.xpcs`` as soon as there can be any."""
+    if "xarray" in sys.modules:
+        import_module("xpcs_dask.accessor")
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+_register()
