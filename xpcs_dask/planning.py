@@ -22,6 +22,7 @@ from xpcs_dask.fitting.outliers import settings
 from xpcs_dask.fitting.points import POINT as POINT_RECORD
 from xpcs_dask.fitting.slabs import PIECE, SLAB_POINTS
 from xpcs_dask.fitting.uncertainty import covariance_kind
+from xpcs_dask.io.stack import CURVES
 from xpcs_dask.results.packed import PackedFits
 from xpcs_dask.results.streamed import by_group, lazy_arrays
 
@@ -154,7 +155,7 @@ def _sizes(data: xr.Dataset, results: xr.Dataset, config: FitConfig, boot: Boots
     if "status" not in lazy:
         raise NoUsableInputError("the data are in memory already; a plan is for lazy data, as open_g2 gives them")
     rows = results["status"].shape[0]
-    used = [data[name].variable for name in ("g2", "g2_err", "g2_cluster") if name in data.data_vars]
+    used = [data[name].variable for name in CURVES if name in data.data_vars]
     read = [math.ceil(variable.nbytes / rows) for variable in used]
     carried = [coord for coord in data.coords.values() if coord.chunks is None]
     cut = lazy["status"].data.chunks[1:]

@@ -49,6 +49,16 @@ def test_blocks_are_whole_stored_pieces():
     assert make_plan([files(stored_rows=400)], 2, 10 * GB).block_rows == (327,)
 
 
+def test_more_than_five_gigabytes_come_in_larger_blocks():
+    aimed = [make_plan([files(count, stored_rows=109)], 2, 10 * GB).block_rows[0] for count in (150_000, 200_000)]
+    assert aimed == [327, 4 * 327]  # 3.8 and 5.1 GB
+
+
+def test_larger_blocks_leave_enough_for_every_worker():
+    rows = [make_plan([files(200_000, scratch=MB)], workers, 1000 * GB).block_rows[0] for workers in (2, 12, 30, 70)]
+    assert rows == [1310, 1310, 655, 327]
+
+
 def test_many_refits_make_small_blocks():
     assert make_plan([files(resamples=1000)], 2, 10 * GB).block_rows == (79,)
 
@@ -82,7 +92,10 @@ def test_a_plan_keeps_its_promises(count, bins, points, stored, workers, budget,
     busy = min(workers, plan.blocks)
     assert plan.peak_bytes >= held + busy * plan.task_bytes
     if rows > 1:
-        assert rows * bins * points * 8 <= 8 * 2**20
+        larger = 4 if plan.mode == "streaming" else 1
+        assert rows * bins * points * 8 <= larger * 8 * 2**20
+        if rows * bins * points * 8 > 8 * 2**20:
+            assert plan.blocks >= 8 * workers
 
 
 @pytest.mark.parametrize("gigabytes", [0.05, 0.5, 2, 6, 20, 1000])

@@ -136,6 +136,21 @@ def test_blocks_are_stored_and_read_whole(tmp_path, path, monkeypatch):
         same(open_stack(path, chunks), data)
 
 
+def test_of_more_than_five_gigabytes_some_pieces_are_a_block(tmp_path, path, monkeypatch):
+    data = curves(14, q=np.geomspace(0.003, 0.03, 3), seed=2)
+    monkeypatch.setattr(stack, "BLOCK_BYTES", 8 * data.g2.size // 14)  # one file
+    monkeypatch.setattr(stack, "LARGE", data["n_products"].size)
+    write_stack(data, path)
+    assert open_stack(path).g2.chunks[0] == (1,) * 14
+    monkeypatch.setattr(stack, "mode_of", {data.g2.nbytes + data.g2_err.nbytes: "streaming"}.get)
+    large = open_stack(path)
+    assert large.g2.chunks[0] == large.g2_err.chunks[0] == large.n_products.chunks[0] == (4, 4, 4, 2)
+    assert large.rate.chunks is None  # fewer values than make it large
+    assert open_stack(path, 3).g2.chunks[0] == (3, 3, 3, 3, 2)
+    xr.testing.assert_identical(large.compute(), data)
+    xr.testing.assert_identical(xd.fit(large).compute(), xd.fit(data))
+
+
 def test_opening_reads_no_curves_and_runs_no_task(files, path, monkeypatch):
     write_stack(xd.open_g2(files), path)
     for array in ("g2", "g2_err"):

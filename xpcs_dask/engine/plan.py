@@ -38,6 +38,10 @@ STREAMING = GB
 """Memory that the largest inputs may take in all."""
 BLOCK = 8 * 2**20
 """Bytes of g2 in float64, as it is fitted, that a block aims at."""
+MORE = {"streaming": 4}
+"""Times that, in modes whose many blocks would cost more to send and to remember than the memory of larger ones."""
+ROUNDS = 8
+"""Blocks a worker that larger blocks must leave, so that all are busy to the end."""
 TASK = 900_000
 """Bytes of any task: its graph, counts, what reading and writing take."""
 STORED = 90
@@ -120,9 +124,9 @@ class Sizes:
         """Curves of a row that are in one block."""
         return ceil(self.piece * self.row_curves)
 
-    def block(self) -> int:
+    def block(self, aim: int = BLOCK) -> int:
         """Rows that make a block of the size aimed at: whole stored pieces if possible."""
-        rows = max(1, BLOCK // max(8 * self.points * self.piece_curves, 1))
+        rows = max(1, aim // max(8 * self.points * self.piece_curves, 1))
         rows = min(rows, max(1, MOST_FITS // max(self.piece_curves * (1 + self.resamples), 1)))
         if self.stored_rows and rows >= self.stored_rows:
             rows -= rows % self.stored_rows
@@ -205,7 +209,8 @@ def make_plan(
     together = mode == "standard" if together is None else together
     held = sum(sizes.held for sizes in arrays) + (COPIES * result if together else 0)
     if rows is None:
-        rows = [_rows(sizes, workers, min(budget, _limit(mode, held, workers, arrays)) - held) for sizes in arrays]
+        limit = min(budget, _limit(mode, held, workers, arrays)) - held
+        rows = [_rows(sizes, workers, limit, MORE.get(mode, 1)) for sizes in arrays]
     tasks = [sizes.task(cut) for sizes, cut in zip(arrays, rows, strict=True)]
     blocks = [ceil(sizes.rows / cut) * sizes.pieces for sizes, cut in zip(arrays, rows, strict=True)]
     busy = min(workers, sum(blocks))
@@ -236,8 +241,11 @@ def _limit(mode: Mode, held: int, workers: int, arrays: Sequence[Sizes]) -> int:
     return STREAMING
 
 
-def _rows(sizes: Sizes, workers: int, limit: int) -> int:
-    rows = sizes.block()
+def _rows(sizes: Sizes, workers: int, limit: int, times: int) -> int:
+    """Rows of the largest block within `limit`, of up to `times` the usual size if there are blocks enough for it."""
+    while times > 1 and ceil(sizes.rows / sizes.block(times * BLOCK)) * sizes.pieces < ROUNDS * workers:
+        times //= 2
+    rows = sizes.block(times * BLOCK)
     while rows > 1 and min(workers, ceil(sizes.rows / rows) * sizes.pieces) * sizes.task(rows) > limit:
         rows = sizes.smaller(rows)
     return rows

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import xarray as xr
 
+from xpcs_dask.engine.plan import MORE, mode_of
 from xpcs_dask.errors import ConfigError, FileRejected, MismatchError, NoUsableInputError, OutputExistsError
 from xpcs_dask.io.lazy import BLOCK_BYTES
 from xpcs_dask.io.schema import CONVENTIONS
@@ -37,7 +38,9 @@ __all__ = [
 ]
 
 VERSION = 1
-LARGE = 2**20
+CURVES = ("g2", "g2_err", "g2_cluster")
+"""What tasks read; it decides the mode of a job."""
+LARGE = 2**18
 """Values from which a coordinate along several dimensions is stored in blocks and read by the tasks, like curves."""
 TIMES = {"units": "nanoseconds since 1970-01-01", "dtype": "int64"}
 
@@ -112,7 +115,8 @@ def open_stack(
     path : path
         Of the stack.
     chunks : int, "auto" or None
-        Files per block; "auto" takes blocks as stored; None reads now, into NumPy arrays.
+        Files per block; "auto" takes blocks as stored, of more than 5 GB some together; None reads now, into NumPy
+        arrays.
     on_mismatch : "raise", "split" or None
         "raise" refuses a stack of several groups, "split" makes a DataTree of any, as `open_g2` does; None gives what
         was packed.
@@ -166,6 +170,7 @@ def _read_groups(path: Path, chunks: Chunks) -> dict[str, xr.Dataset]:
 def _as_packed(data: xr.Dataset, path: Path, group: str, chunks: Chunks) -> xr.Dataset:
     """Put lazy arrays for variables of curves, values in memory for small coordinates, attributes as they were."""
     blocks = dict(zip(data["g2"].dims, data["g2"].encoding["chunks"], strict=True)) if "g2" in data else {}
+    times = MORE.get(mode_of(sum(data[name].nbytes for name in CURVES if name in data)), 1)
     found: dict[Any, xr.Variable] = {}
     for name, variable in data.variables.items():
         small = name in data.coords and not _is_large(variable)
@@ -173,7 +178,7 @@ def _as_packed(data: xr.Dataset, path: Path, group: str, chunks: Chunks) -> xr.D
             found[name] = _text(xr.DataArray(variable.load())).variable if small else variable.load()
         else:
             inside = f"{group.strip('/')}/{name}".lstrip("/")
-            found[name] = variable.copy(data=lazy(path, inside, variable, chunks, blocks))
+            found[name] = variable.copy(data=lazy(path, inside, variable, chunks, blocks, times))
     variables = {name: variable for name, variable in found.items() if name in data.data_vars}
     attrs = {name: value for name, value in data.attrs.items() if name != MARK}
     if attrs.get("conventions", CONVENTIONS) != CONVENTIONS:

@@ -18,8 +18,10 @@ LET_GO = 0.001
 """Seconds in which threads of Zarr forget what they unpacked; without a pause they do so at some time of the fit."""
 
 
-def lazy(path: Path, name: str, variable: xr.Variable, chunks: int | str, blocks: Mapping[Any, int]) -> Any:
-    """Dask array of the array `name`; `blocks` as those of g2 are stored ("auto"), or so many entries of the first one.
+def lazy(
+    path: Path, name: str, variable: xr.Variable, chunks: int | str, blocks: Mapping[Any, int], times: int = 1
+) -> Any:
+    """Dask array of the array `name`; `times` blocks of g2 as stored ("auto"), or so many entries of the first one.
 
     Clusters may be stored in more pieces than g2 is: whatever g2 has no pieces along is one block.
     """
@@ -29,7 +31,7 @@ def lazy(path: Path, name: str, variable: xr.Variable, chunks: int | str, blocks
     stored = variable.encoding["chunks"]
     if blocks:
         stored = tuple(blocks.get(dim, size) for dim, size in variable.sizes.items())
-    sizes = stored if chunks == "auto" else (chunks, *stored[1:])
+    sizes = (times * stored[0] if chunks == "auto" else chunks, *stored[1:])
     source = StoredStack(str(path.absolute()), name, _state_of(path), variable.shape, variable.dtype)
     token = tokenize(source.path, name, source.state, sizes)
     name = f"xpcs-stack-of-{stored[0]}-{token}"  # a plan must know how much is read in one piece

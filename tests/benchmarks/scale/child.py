@@ -25,7 +25,7 @@ from xpcs_dask.cluster import connect
 def fit(small: str, stack: str, out: str, spec: str, errors: str) -> dict[str, Any]:
     """Fit a stack into a store, as the mode of its size has it, where `spec` says; started and warmed before."""
     with connect(spec) as connection:
-        _fitted(small, f"{out}-warm.zarr", errors, connection, 2, rows=20)  # blocks enough for every worker
+        _fitted(small, f"{out}-warm.zarr", errors, connection, 2, rows=2)  # blocks enough for every worker
         watch = Stopwatch()
         found = _fitted(stack, out, errors, connection, int(spec.partition(":")[2]))
         found |= watch.read()

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from xpcs_dask.io.stack import write_stack
 from xpcs_dask.simulate import curves
 
-BINS, SOURCE = 50, 80
-"""Bins of a file, and files that are simulated."""
+BINS, SOURCE = 2500, 4
+"""Bins of a file (50 q and 50 phi), and files that are simulated."""
 NOISE = 1e-4
 FILE = BINS * 61 * 2 * 4
 """Bytes of a file: g2 and its errors in float32."""
-BLOCK = 343
-"""Files of a stored piece: 8 MiB of g2 in float64."""
+BLOCK = 6
+"""Files of a stored piece: not quite 8 MiB of g2 in float64."""
 
 
 def make(path: Path, gigabytes: float) -> Path:
