@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from xpcs_dask.io.stack import write_stack
+from xpcs_dask.simulate import curves
+
 PROGRAM = """
 import resource, sys
 import numpy as np
@@ -42,3 +45,22 @@ def test_slabs_of_a_worker_use_the_same_pages_again():
         pytest.skip("this C library cannot be told")
     assert before > 20_000  # 4 MiB, 50 times, in pages of 4 KiB
     assert after < 2_000
+
+
+NAMES = """
+import sys
+import pyarrow
+import xpcs_dask as xd
+stack, out = sys.argv[1:]
+xd.run(inputs=stack, output=out, model="simple", scheduler="threads:1", fit={"errors": "quoted", "detail": "core"})
+print(pyarrow.default_memory_pool().max_memory())
+"""
+
+
+def test_a_job_keeps_names_of_files_out_of_arrow(tmp_path):
+    pytest.importorskip("pyarrow")
+    stack = tmp_path / "stack.zarr"
+    write_stack(curves(500, q=[0.01], seed=1), stack)
+    program = [sys.executable, "-c", NAMES, str(stack), str(tmp_path / "fits.zarr")]
+    ran = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert int(ran.stdout) == 0

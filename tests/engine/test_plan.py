@@ -49,9 +49,10 @@ def test_blocks_are_whole_stored_pieces():
     assert make_plan([files(stored_rows=400)], 2, 10 * GB).block_rows == (327,)
 
 
-def test_more_than_five_gigabytes_come_in_larger_blocks():
-    aimed = [make_plan([files(count, stored_rows=109)], 2, 10 * GB).block_rows[0] for count in (150_000, 200_000)]
-    assert aimed == [327, 4 * 327]  # 3.8 and 5.1 GB
+def test_large_inputs_come_in_larger_blocks():
+    sizes = (3_800, 4_000, 39_000, 40_000, 200_000)  # files: 97 and 102 MB, 998 and 1,024 MB, 5.1 GB
+    aimed = [make_plan([files(count, stored_rows=109)], 2, 10 * GB).block_rows[0] for count in sizes]
+    assert aimed == [327, 327, 654, 4 * 327, 4 * 327]  # 102 MB are too few for larger blocks
 
 
 def test_larger_blocks_leave_enough_for_every_worker():
@@ -92,7 +93,7 @@ def test_a_plan_keeps_its_promises(count, bins, points, stored, workers, budget,
     busy = min(workers, plan.blocks)
     assert plan.peak_bytes >= held + busy * plan.task_bytes
     if rows > 1:
-        larger = 4 if plan.mode == "streaming" else 1
+        larger = {"standard": 1, "batch": 2}.get(plan.mode, 4)
         assert rows * bins * points * 8 <= larger * 8 * 2**20
         if rows * bins * points * 8 > 8 * 2**20:
             assert plan.blocks >= 8 * workers

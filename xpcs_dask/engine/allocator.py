@@ -8,9 +8,10 @@ the system. Without any setting glibc learns to keep whole blocks instead, in pi
 from __future__ import annotations
 
 import ctypes
+from contextlib import AbstractContextManager
 from functools import lru_cache
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["keep_freed_memory", "small_names"]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Names of the settings in glibc's malloc.h."""
@@ -28,3 +29,10 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError, TypeError):  # macOS, musl, Windows
         return False
     return bool(mallopt(M_MMAP_THRESHOLD, BLOCK) and mallopt(M_TRIM_THRESHOLD, KEPT))
+
+
+def small_names() -> AbstractContextManager[object]:
+    """Keep texts that become an index in Python's memory: Arrow, where it is installed, takes megabytes first."""
+    import pandas as pd
+
+    return pd.option_context("mode.string_storage", "python")

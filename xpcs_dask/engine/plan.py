@@ -38,7 +38,7 @@ STREAMING = GB
 """Memory that the largest inputs may take in all."""
 BLOCK = 8 * 2**20
 """Bytes of g2 in float64, as it is fitted, that a block aims at."""
-MORE = {"streaming": 4}
+MORE = {"batch": 2, "chunked": 4, "streaming": 4}
 """Times that, in modes whose many blocks would cost more to send and to remember than the memory of larger ones."""
 ROUNDS = 8
 """Blocks a worker that larger blocks must leave, so that all are busy to the end."""

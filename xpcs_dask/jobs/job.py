@@ -14,6 +14,7 @@ import xarray as xr
 from xpcs_dask.cluster import Connection, connect
 from xpcs_dask.cluster.executor import executor
 from xpcs_dask.config import RunConfig
+from xpcs_dask.engine.allocator import small_names
 from xpcs_dask.engine.budget import allowed, of_workers
 from xpcs_dask.engine.cache import Cache
 from xpcs_dask.engine.events import Listener, Monitor
@@ -145,15 +146,16 @@ class Source:
     def _opened(self, chunks: Any, progress: Callable[[int, int], None] | None = None) -> Results:
         from xpcs_dask.io.open import open_g2
 
-        return open_g2(
-            self.config.inputs,
-            chunks=chunks,
-            include=self.config.include,
-            on_error="skip",
-            on_mismatch="split",
-            progress=progress,
-            **self.config.told,
-        )
+        with small_names():
+            return open_g2(
+                self.config.inputs,
+                chunks=chunks,
+                include=self.config.include,
+                on_error="skip",
+                on_mismatch="split",
+                progress=progress,
+                **self.config.told,
+            )
 
 
 def planned(
@@ -163,7 +165,8 @@ def planned(
     budget = _budget(config, connection, workers)
     together, fixed = Path(config.output).suffix == ".nc", config.chunks != "auto"
     while True:
-        results = lazy_results(source.data, config.model, config.fit, config.bootstrap, cache=config.cached)
+        with small_names():
+            results = lazy_results(source.data, config.model, config.fit, config.bootstrap, cache=config.cached)
         sizes = list(sizes_of(source.data, results, config.fit, config.bootstrap).values())
         there = [max(found["status"].data.chunks[0]) for found in results.values()]
         plan = make_plan(sizes, workers, budget, together=together, rows=there if fixed else None)

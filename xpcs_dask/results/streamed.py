@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xpcs_dask.engine.allocator import small_names
 from xpcs_dask.engine.graph import Named
 from xpcs_dask.engine.ledger import write_whole
 from xpcs_dask.errors import ConfigError
@@ -122,10 +123,11 @@ def begin_store(path: Path, groups: Mapping[str, xr.Dataset]) -> None:
     root = root.assign_attrs({"schema_version": SCHEMA_VERSION} | root.attrs)
     for group, results in ({"/": root} | {name: found for name, found in groups.items() if name != "/"}).items():
         lazy, numbers = lazy_arrays(results), _numbers(results)
-        other = results.drop_encoding().drop_vars([*lazy, *numbers])
-        for name, variable in other.variables.items():
-            if variable.dtype.kind in "OUT":
-                other[name] = variable.compute().astype(object)
+        with small_names():
+            other = results.drop_encoding().drop_vars([*lazy, *numbers])
+            for name, variable in other.variables.items():
+                if variable.dtype.kind in "OUT":
+                    other[name] = variable.compute().astype(object)
         cut = {
             name: {"chunks": tuple(min(n, TEXTS) for n in found.shape)}
             for name, found in other.variables.items()
