@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xpcs_dask import simulate
+    from xpcs_dask import plots, simulate
     from xpcs_dask.api import fit, quality
     from xpcs_dask.bootstrapping import bootstrap
     from xpcs_dask.comparison import compare
@@ -67,6 +67,7 @@ __all__ = [
     "open_results",
     "pack",
     "plan",
+    "plots",
     "qmap",
     "quality",
     "regroup",
@@ -122,8 +123,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("xpcs-dask")
-    if name == "simulate":
-        return import_module("xpcs_dask.simulate")
+    if name in ("plots", "simulate"):
+        return import_module(f"xpcs_dask.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'xpcs_dask' has no attribute '{name}'")
     found = getattr(import_module(_HOME[name]), name)

@@ -36,12 +36,13 @@ def demo(
     show(describe_files([str(path) for path in files]))
     store = output / "fits.zarr"
     typer.echo(as_lines(fit_files(files, store)))
-    rows = demo_outputs.rows(open_results(store))
+    fits = open_results(store)
+    rows = demo_outputs.rows(fits)
     made = {
         "Files": output / "files",
         "Store": store,
         "Table": demo_outputs.write_table(rows, output / "fits.csv"),
-        "Figure": demo_outputs.draw(rows, truth, files, output / "fits.png"),
+        "Figure": demo_outputs.draw(fits, files[0], output / "fits.png"),
     }
     for what, path in made.items():
         typer.echo(f"{what}: {path}")

@@ -12,7 +12,6 @@ from xpcs_dask.cli.groups import groups
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.axes import Axes
 
     from xpcs_dask.cli.groups import Results
 
@@ -127,55 +126,21 @@ def compare(table: Sequence[Row], truth: Mapping[str, float]) -> list[str]:
     return lines
 
 
-def draw(table: Sequence[Row], truth: Mapping[str, float], files: Sequence[Path], path: Path) -> Path:
-    """Curves with their fits for the first file, and tau(q) of all files beside the truth."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(14, 4.8), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _draw_curves(left, table, files[0])
-    _draw_tau(right, table, truth)
-    figure.savefig(path, dpi=130)
-    return path
-
-
-def _draw_curves(axes: Axes, table: Sequence[Row], file: Path) -> None:
-    import numpy as np
+def draw(fits: Results, file: Path, path: Path) -> Path:
+    """Curves of one file with their fits, and tau(q) of the files that share its bins."""
     import xarray as xr
-    from matplotlib import colormaps
 
-    from xpcs_dask.fitting.models import MODELS
+    from xpcs_dask import plots
     from xpcs_dask.io.open import open_g2
+    from xpcs_dask.plots import style
 
-    series = open_g2(file, chunks=None)
-    assert isinstance(series, xr.Dataset)
-    curves = series.isel(file=0)
-    delay = curves["delay"].values
-    smooth = np.geomspace(delay[0], delay[-1], 300)
-    own = {row.qbin: row for row in table if row.file == file.name}
-    shown = curves["qbin"].values[:: max(1, curves.sizes["qbin"] // 6)]
-    for color, label in zip(colormaps["viridis"](np.linspace(0, 0.9, len(shown))), shown, strict=True):
-        one, row = curves.sel(qbin=label), own[int(label)]
-        axes.errorbar(delay, one["g2"], one["g2_err"], fmt=".", ms=4, lw=0.7, color=color, label=f"{row.q:.4f} Å⁻¹")
-        axes.plot(smooth, MODELS["simple"].evaluate(smooth, row.contrast, row.tau, row.baseline), color=color, lw=1)
-    top = max(row.baseline + row.contrast for row in own.values())
-    axes.set(xscale="log", xlabel="delay (s)", ylabel="g2", title=file.name, ylim=(0.96, top + 0.05))
-    axes.legend(title="q", fontsize="small")
-
-
-def _draw_tau(axes: Axes, table: Sequence[Row], truth: Mapping[str, float]) -> None:
-    from matplotlib import colormaps
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    names = [n for n in dict.fromkeys(row.file for row in table) if sum(r.counts for r in table if r.file == n) > 2]
-    for number, name in enumerate(names):
-        points = sorted((row.q, row.tau, row.tau_stderr) for row in table if row.file == name and row.counts)
-        q, tau, error = zip(*points, strict=True)
-        color = colormaps["tab20"](number % 20)
-        axes.errorbar(q, tau, error, fmt="o", ms=3, lw=0.8, color=color, label=name.removesuffix("_results.hdf"))
-        axes.plot(q, [1 / (truth[name] * x**2) for x in q], color=color, lw=1)
-    axes.set(xscale="log", yscale="log", xlabel="q (Å⁻¹)", ylabel="tau (s)", title="found (points) and true (lines)")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    data = open_g2(file)
+    assert isinstance(data, xr.Dataset)
+    (own,) = (group for group in groups(fits, "status") if file.name in group["file"].to_numpy())
+    figure = style.figure(width=2 * style.COLUMN, height=8.0)
+    panels = figure.subplot_mosaic([["g2", "tau"], ["rest", "tau"]], height_ratios=(2.3, 1.0))
+    panels["g2"].sharex(panels["rest"])
+    plots.g2(data, own, file=file.name, axes=[panels["g2"], panels["rest"]])
+    plots.tau_q(own, axes=panels["tau"])
+    figure.savefig(path)
+    return path
