@@ -7,13 +7,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-all notebooks lint bench bench-scale coverage validate venv clean
+.PHONY: help demo docs figures test test-all notebooks lint bench bench-scale coverage validate venv clean
 
 help:
 	@echo "make demo    simulate files, fit them, write a store, a figure and a table into demo/"
 	@echo "make test    the tests (some minutes)"
 	@echo "make notebooks run the notebooks without a browser, and check what they say (two minutes)"
 	@echo "make lint    ruff, mypy, import contracts"
+	@echo "make docs    the documentation as a site, in build/docs"
+	@echo "make figures the figures of the documentation"
 	@echo "make bench   accuracy and speed beside scipy, lmfit and xarray"
 	@echo "make bench-scale  cost, memory and speed of streaming, 0.05 to 20 GB (docs/scale.md; half an hour, 15 GB of disk)"
 	@echo "make coverage how often every kind of interval holds the truth (less than half an hour)"
@@ -38,6 +40,13 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -W --keep-going -q -E -b html -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
+figures: $(STAMP)
+	$(BIN)/python -m docs.figures
+
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks
 
@@ -55,9 +64,9 @@ venv: $(STAMP)
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(f"xpcs_dask needs Python 3.11 or newer, this is {sys.version.split()[0]}: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check -q -e ".[test]"
+	$(BIN)/pip install --disable-pip-version-check -q -e ".[test,docs]"
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .import_linter_cache
+	rm -rf $(VENV) demo build dist docs/generated *.egg-info .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -22,7 +22,9 @@ class Status(IntEnum):
     """How the fit of one curve ended; only `CONVERGED` comes with numbers."""
 
     NOT_FITTED = 0
+    """Nothing has been tried."""
     CONVERGED = 1
+    """A minimum was found."""
     NO_DATA = 2
     """No point could be used."""
     TOO_FEW_POINTS = 3
@@ -37,14 +39,19 @@ class Rung(IntEnum):
     """Which attempt won."""
 
     NONE = 0
+    """There is no fit."""
     COMPILED = 1
+    """The compiled kernel, from its first starts."""
     TWIN = 2
     """The NumPy twin of the compiled kernel (no Numba installed)."""
     STARTS = 3
     """Compiled, from more starts."""
     TRF = 4
+    """scipy: trust region with exact derivatives."""
     LM = 5
+    """scipy: Levenberg-Marquardt."""
     EVOLUTION = 6
+    """scipy: differential evolution, and a polish of what it found."""
 
 
 class ErrorsFrom(IntEnum):

@@ -24,6 +24,7 @@ class Reason(IntEnum):
     """Why a repeat does not count in the average of a bin."""
 
     KEPT = 0
+    """It counts."""
     NO_DATA = 1
     """No point of g2 is a number."""
     NO_COUNTS = 2

@@ -24,6 +24,7 @@ class Lack(IntFlag):
     NO_Q = 1 << 26
     """q is not known, or not positive."""
     OUTSIDE_Q_RANGE = 1 << 27
+    """q lies outside of ``q_range=``."""
     OTHER_GROUP = 1 << 28
     """The bin belongs to another group (``by=``)."""
 
