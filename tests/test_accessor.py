@@ -118,6 +118,17 @@ def test_laws_need_results(curves):
         curves.xpcs.dispersion()
 
 
+def test_figures_are_those_of_plots(curves, fits):
+    mine, other = fits.xpcs.plot.tau_q(file=0), xd.plots.tau_q(fits, file=0)
+    assert [line.get_xydata().tolist() for line in mine.lines] == [line.get_xydata().tolist() for line in other.lines]
+    assert fits.xpcs.plot(file=0).get_ylabel() == xd.plots.parameter(fits, file=0).get_ylabel()
+    assert fits.xpcs.plot("contrast", file=0).get_ylabel() == xd.plots.parameter(fits, "contrast", file=0).get_ylabel()
+    assert curves.xpcs.plot(fits, file=0).shape == (2,)
+    assert {"g2", "tau_q", "parameter_map", "quality_map"} <= set(dir(fits.xpcs.plot))
+    with pytest.raises(AttributeError, match=r"no figure pie; there are comparison, g2"):
+        fits.xpcs.plot.pie()
+
+
 def test_every_verb_tells_what_it_is():
     verbs = [name for name, _ in inspect.getmembers(XpcsAccessor, inspect.isfunction) if not name.startswith("_")]
     assert {"fit", "bootstrap", "plan", "average", "dispersion", "quality"} <= set(verbs)

@@ -6,6 +6,8 @@ Importing this module registers the accessor with xarray; using any name of `xpc
 from __future__ import annotations
 
 import os
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -14,9 +16,35 @@ from xpcs_dask.errors import ConfigError
 from xpcs_dask.overview import overview
 from xpcs_dask.readable import card
 
-__all__ = ["XpcsAccessor"]
+__all__ = ["XpcsAccessor", "XpcsPlots"]
+
+NOT_OF_DATA = ("reasons", "run_history")
+"""What `xpcs_dask.plots` has beside figures of a Dataset."""
 
 Data = xr.Dataset | xr.DataTree
+
+
+class XpcsPlots:
+    """Functions of `xpcs_dask.plots` with the data put first."""
+
+    def __init__(self, data: Data) -> None:
+        self._data = data
+
+    def __call__(self, *arguments: Any, **settings: Any) -> Any:
+        """Draw the first figure to look at: `plots.g2` of curves, `plots.parameter` of results."""
+        return getattr(self, "g2" if "g2" in self._data else "parameter")(*arguments, **settings)
+
+    def __getattr__(self, name: str) -> Any:
+        from xpcs_dask import plots
+
+        if name not in self.__dir__():
+            raise AttributeError(f"there is no figure {name}; there are {', '.join(self.__dir__())}")
+        return partial(getattr(plots, name), self._data)
+
+    def __dir__(self) -> list[str]:
+        from xpcs_dask import plots
+
+        return [name for name in plots.__all__ if name not in NOT_OF_DATA]
 
 
 class XpcsAccessor:
@@ -91,6 +119,17 @@ class XpcsAccessor:
         from xpcs_dask.results import save
 
         return save(self._results("save"), path, **settings)
+
+    @property
+    def plot(self) -> XpcsPlots:
+        """Figures of `xpcs_dask.plots` of these data: ``plot()`` the first one to look at, ``plot.tau_q()`` any."""
+        return XpcsPlots(self._data)
+
+    def report(self, output: str | os.PathLike[str] = "report.html", **settings: Any) -> Path:
+        """Write an HTML page about results; arguments and result as of `xpcs_dask.report`."""
+        from xpcs_dask.reporting import report
+
+        return report(self._results("report"), output, **settings)
 
     def _curves(self, verb: str) -> Any:
         return self._with("g2", f"{verb} takes curves (a variable g2), as open_g2 gives them")
