@@ -138,6 +138,14 @@ def test_the_band_of_a_bootstrap_says_so():
     assert "95 % band" in texts(plots.g2(series(), series_fits(), file=0)[0])
 
 
+def test_results_without_a_covariance_have_no_band_and_say_so():
+    core = xd.fit(series(), "single", detail="core")
+    axes = plots.g2(series(), core, file=0)[0]
+    assert "fit (single), no covariance for a band" in texts(axes)
+    assert not any("% band" in text for text in texts(axes))
+    assert "fit (single)" in texts(plots.g2(series(), core, file=0, band=False)[0])
+
+
 def test_a_curve_without_a_fit_is_there_and_says_why():
     data = series().copy(deep=True)
     data["g2"][0, 0] = np.nan
@@ -149,10 +157,10 @@ def test_a_curve_without_a_fit_is_there_and_says_why():
 
 def test_a_point_that_was_used_is_never_out_of_sight():
     data = series().copy(deep=True)
-    data["g2"][0, 5, 30] = 5.0
+    data["g2"][0, 5, 1] = 5.0
     axes = plots.g2(data, xd.fit(data, "single"), file=0, qbin=[1, 6])[0]
     (beyond,) = (line for line in axes.lines if line.get_gid() == "beyond the axis" and line.get_marker() == "^")
-    assert data["delay"].values[30] in beyond.get_xdata()
+    assert data["delay"].values[1] in beyond.get_xdata()
     assert axes.get_ylim()[1] < 4
 
 
@@ -220,12 +228,12 @@ def test_axes_of_the_user_are_drawn_on_and_keep_their_letters():
         (lambda: plots.g2(series(), series_fits()), r"12 entries along file; say which one: file='run00000"),
         (lambda: plots.g2(series(), series_fits(), file="run7"), r"file='run7' is not among those of the res"),
         (lambda: plots.g2(series(), series_fits(), file=12), r"12 of them, numbered from 0"),
-        (lambda: plots.g2(series(), series_fits(), segment=1), r"no dimension 'segment'; it has file, qbin"),
+        (lambda: plots.g2(series(), series_fits(), segment=1), r"no dimension 'segment'; there are file, qbin"),
         (lambda: plots.g2(series(), series_fits(), file=0, qbin=99), r"qbin=99 is not among"),
         (lambda: plots.g2(series(), starved_fits()), r"curve_id differ|file=.* is not among"),
         (lambda: plots.g2(series(), series_fits(), file=0, level=2), "level is 2; it must lie between 0 and 1"),
         (lambda: plots.g2(series(), series_fits(), file=0, axes="here"), "axes must be matplotlib Axes.*not str"),
-        (lambda: plots.g2(xr.DataTree(), None), "is a DataTree"),
+        (lambda: plots.g2(xr.DataTree(), None), "a DataTree"),
         (
             lambda: plots.g2(starved(), xd.fit(starved(), "simple", robust="clip", detail="core")),
             "which points robust='clip' left out, only a fit with detail='full' tells",

@@ -128,11 +128,11 @@ def test_what_cannot_be_drawn_is_refused():
     fits = series_fits()
     with pytest.raises(ConfigError, match="no record of its law"):
         plots.tau_q(fits, xd.dispersion(fits).drop_attrs())
-    with pytest.raises(ConfigError, match="has no q, the wavevector"):
+    with pytest.raises(ConfigError, match="have no q, the wavevector"):
         plots.tau_q(fits.drop_vars("q"))
     with pytest.raises(ConfigError, match="found is of 'tau', the results have contrast, tau1"):
         plots.tau_q(xd.fit(series().isel(file=[0]), "double"), xd.dispersion(fits.isel(file=[0])))
-    with pytest.raises(ConfigError, match="is a DataTree with the groups"):
+    with pytest.raises(ConfigError, match="a DataTree with the groups"):
         plots.tau_q(xr.DataTree.from_dict({"/a": fits}))
 
 

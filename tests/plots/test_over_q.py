@@ -97,8 +97,8 @@ def test_other_coordinates_and_files():
             "no parameter 'tau1'; they have contrast, tau",
         ),
         (lambda: plots.parameter(series_fits(), against="phase"), "no coordinate 'phase'"),
-        (lambda: plots.parameter(series()), "has no value; it takes the results of fit"),
-        (lambda: plots.parameter(xr.DataTree()), "is a DataTree"),
+        (lambda: plots.parameter(series()), "have no value; it takes the results of fit"),
+        (lambda: plots.parameter(xr.DataTree()), "a DataTree"),
         (lambda: plots.parameter(3), "must be a Dataset, not int"),
     ],
 )

@@ -57,5 +57,5 @@ def test_of_several_reasons_the_first_is_shown():
 
 
 def test_without_flags_of_points_it_says_where_they_come_from():
-    with pytest.raises(ConfigError, match="has no quality; fit with detail='full', or take"):
+    with pytest.raises(ConfigError, match="have no quality; fit with detail='full', or take"):
         plots.quality_map(xd.fit(starved(), "simple", detail="core"))

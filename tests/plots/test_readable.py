@@ -89,7 +89,7 @@ def test_ticks_of_neighbouring_panels_do_not_overlap(figure):
         label.get_window_extent()
         for axes in shown(figure)
         for label, place in zip(axes.xaxis.get_ticklabels(), axes.xaxis.get_ticklocs(), strict=False)
-        if label.get_text() and label.get_visible() and axes.xaxis.get_tick_params()["labelbottom"]
+        if label.get_text() and label.get_visible() and axes.xaxis.get_tick_params().get("labelbottom", True)
         and np.prod(np.asarray(sorted(axes.get_xlim())) - place) <= 0
     ]  # fmt: skip
     assert not overlap(boxes)

@@ -81,7 +81,7 @@ def test_maps_of_files_are_read_one_by_one(monkeypatch):
         (lambda: plots.twotime(xr.DataArray(np.ones((3, 4)))), "a two-time map is square; c2 has 3 x 4 times"),
         (lambda: plots.twotime(xr.DataArray(np.ones(3))), "two dimensions of time"),
         (lambda: plots.twotime(ageing(), limits=(2, 1)), "is empty; give"),
-        (lambda: plots.twotime(xr.Dataset()), r"has no c2; it takes what open_arrays\(path, \['c2'\]\) returns"),
+        (lambda: plots.twotime(xr.Dataset()), r"have no c2; it takes what open_arrays\(path, \['c2'\]\) returns"),
     ],
 )
 def test_errors_say_what_to_do(call, message):

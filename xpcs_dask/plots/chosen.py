@@ -22,14 +22,14 @@ def dataset(given: Any, what: str, needed: Iterable[str] = ()) -> xr.Dataset:
     if isinstance(given, xr.DataTree):
         groups = [node.path for node in given.subtree if node.data_vars]
         raise ConfigError(
-            f"{what} is a DataTree with the groups {', '.join(groups) or 'none'}; draw one of them: "
+            f"{what}: a DataTree with the groups {', '.join(groups) or 'none'}; draw one of them, "
             f"tree[{(groups or ['/'])[0]!r}].to_dataset()"
         )
     if not isinstance(given, xr.Dataset):
         raise ConfigError(f"{what} must be a Dataset, not {type(given).__name__}")
     for name in needed:
         if name not in given.variables:
-            raise ConfigError(f"{what} has no {name}{WHERE_FROM.get(name, '')}")
+            raise ConfigError(f"{what} {_has(what)} no {name}{WHERE_FROM.get(name, '')}")
     return given
 
 
@@ -47,6 +47,11 @@ WHERE_FROM: Mapping[str, str] = {
 """What to do about a variable that is not there."""
 
 
+def _has(what: str) -> str:
+    """Verb that goes with what messages call a Dataset."""
+    return "have" if what.startswith("the ") else "has"
+
+
 def choose(data: xr.Dataset, at: Mapping[str, Any], what: str) -> xr.Dataset:
     """Keep the entries that `at` names; all dimensions stay.
 
@@ -60,7 +65,7 @@ def choose(data: xr.Dataset, at: Mapping[str, Any], what: str) -> xr.Dataset:
     """
     for dim, wanted in at.items():
         if dim not in data.dims:
-            raise ConfigError(f"{what} has no dimension {dim!r}; it has {', '.join(map(str, data.dims))}")
+            raise ConfigError(f"{what} {_has(what)} no dimension {dim!r}; there are {', '.join(map(str, data.dims))}")
         data = data.isel({dim: _positions(data, dim, wanted, what)})
     return data
 
@@ -77,7 +82,7 @@ def _position(labels: Any, size: int, wanted: Any, dim: str, what: str) -> int:
     whole = isinstance(wanted, int | np.integer) and not isinstance(wanted, bool)
     if labels is None or (whole and labels.dtype.kind in "OUT"):
         if not whole or not -size <= wanted < size:
-            raise ConfigError(f"{dim}={wanted!r}: {what} has {size} of them, numbered from 0")
+            raise ConfigError(f"{dim}={wanted!r}: {what} {_has(what)} {size} of them, numbered from 0")
         return int(wanted) % size
     found = np.flatnonzero(labels == wanted)
     if not found.size:
@@ -92,9 +97,11 @@ def alone(data: xr.Dataset, name: str, free: Iterable[str], what: str) -> xr.Dat
         if str(dim) not in free and data.sizes[dim] > 1:
             labels = known(data[dim]) if dim in data.coords else np.arange(data.sizes[dim])
             example = repr(str(labels[0])) if labels.dtype.kind in "OUT" else str(labels[0])
-            raise ConfigError(f"{what} has {data.sizes[dim]} entries along {dim}; say which one: {dim}={example}")
+            raise ConfigError(
+                f"{what} {_has(what)} {data.sizes[dim]} entries along {dim}; say which one: {dim}={example}"
+            )
         if data.sizes[dim] == 0:
-            raise ConfigError(f"{what} has no entry along {dim}: there is nothing to draw")
+            raise ConfigError(f"{what} {_has(what)} no entry along {dim}: there is nothing to draw")
     return data
 
 
@@ -111,7 +118,7 @@ def same(other: xr.Dataset, chosen: xr.Dataset, dims: Iterable[str], what: str) 
         if dim not in other.dims:
             continue
         if dim not in chosen.dims:
-            raise ConfigError(f"{what} has a dimension {dim} that the results do not have")
+            raise ConfigError(f"{what} {_has(what)} a dimension {dim} that the results do not have")
         if (dim in other.coords) != (dim in chosen.coords):
             raise ConfigError(f"{what} and the results are not of the same curves: labels along {dim} differ")
         if dim in chosen.coords:

@@ -57,7 +57,7 @@ def g2(
     band, residuals : bool
         Whether to draw them.
     quoted : bool
-        Draw the errors that the file quotes too, in grey, where they differ from those of the fit.
+        Draw the errors that the file quotes too, in grey.
     axes : Axes or two of them, optional
         For the curves and the residuals; one alone gets the curves.
     **at
@@ -77,8 +77,9 @@ def g2(
     Notes
     -----
     Error bars are the errors that weighed the points in the fit (`xpcs_dask.quality`), not those of the file. Points
-    without weight are hollow, the shape says why; such points have no error bar. Lines are dashed beyond the delays
-    that were used. Nothing but the chosen curves is computed.
+    without weight are hollow, the shape says why; such points have no error bar. Lines are dotted beyond the delays
+    that were used. Results with ``detail="core"`` have no covariance, and the legend says that there is no band.
+    Nothing but the chosen curves is computed.
     """
     if not 0 < level < 1:
         raise ConfigError(f"level is {level:g}; it must lie between 0 and 1, such as 0.95")
@@ -99,7 +100,7 @@ def g2(
         style.label(grid[1], "delay (s)", "residual / σ")
         grid[0].tick_params(labelbottom=False)
     style.label(grid[0], "" if len(grid) > 1 else "delay (s)", "$g_2$")
-    legend(grid[0], *_entries(drawn, colours, rests - {None}, level, quoted))
+    legend(grid[0], *_entries(drawn, colours, rests - {None}, level if band else 0.0, quoted))
     style.aligned(grid)
     return grid
 
@@ -132,7 +133,9 @@ def _entries(drawn: Drawn, colours: Sequence[Any], rests: set[Any], level: float
     if quoted:
         parts.append(bars(style.GREY, "quoted σ"))
     if fit := next((curve.fit for curve in found if curve.fit), None):
-        parts.append(Line2D([], [], color=darker(neutral), lw=style.LINE, label=f"fit ({fit.model.name})"))
+        bare = level and fit.covariance is None and fit.replicates is None
+        text = f"fit ({fit.model.name})" + (", no covariance for a band" if bare else "")
+        parts.append(Line2D([], [], color=darker(neutral), lw=style.LINE, label=text))
     parts += [area(neutral, f"{100 * level:g} % band{rest}") for rest in sorted(rests)]
     reason = np.concatenate([reason_of(curve.bits)[~curve.used] for curve in found])
     for bit in (*REASONS, 0):
