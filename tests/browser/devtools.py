@@ -41,7 +41,9 @@ class Page:
     def __init__(self, socket: WebSocketClientConnection) -> None:
         self._socket, self._numbers = socket, itertools.count(1)
         self.errors: list[str] = []
-        """What the page raised."""
+        """What the page raised, or wrote to the console as an error."""
+        self.requests: list[str] = []
+        """Addresses that the page asked for, with those of websockets."""
 
     async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send a command of the protocol, and return its result."""
@@ -49,16 +51,26 @@ class Page:
         await self._socket.write_message(json.dumps({"id": number, "method": method, "params": parameters}))
         while (text := await self._socket.read_message()) is not None:
             message = json.loads(text)
-            if message.get("method") == "Runtime.exceptionThrown":
-                self.errors.append(json.dumps(message["params"])[:500])
+            self._hear(message)
             if message.get("id") == number:
                 if "error" in message:
                     raise RuntimeError(f"{method}: {message['error']}")
                 return message["result"]
         raise RuntimeError(f"{method}: the browser has gone")
 
+    def _hear(self, message: dict[str, Any]) -> None:
+        """Keep what is said of errors and requests."""
+        told, what = message.get("params", {}), message.get("method")
+        of_console = what == "Runtime.consoleAPICalled" and told["type"] in ("error", "assert")
+        if what == "Runtime.exceptionThrown" or of_console or _is_error(what, told):
+            self.errors.append(json.dumps(told)[:500])
+        elif what == "Network.requestWillBeSent":
+            self.requests.append(told["request"]["url"])
+        elif what == "Network.webSocketCreated":
+            self.requests.append(told["url"])
+
     async def open(self, url: str) -> None:
-        for domain in ("Page", "Runtime"):
+        for domain in ("Page", "Runtime", "Network", "Log"):
             await self.call(f"{domain}.enable")
         await self.call("Page.navigate", url=url)
 
@@ -67,9 +79,34 @@ class Page:
         found = await self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         return None if "exceptionDetails" in found else found["result"].get("value")
 
+    async def resize(self, width: int, height: int) -> None:
+        """Give the page the size of another window."""
+        await self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
+
+    async def click(self, x: float, y: float) -> None:
+        """Press and release the mouse, at pixels of the window."""
+        await self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        for kind in ("mousePressed", "mouseReleased"):
+            await self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    async def press(self, key: str) -> None:
+        """Press and release a key."""
+        text = {"text": key} if len(key) == 1 else {}
+        for kind in ("keyDown", "keyUp"):
+            await self.call(
+                "Input.dispatchKeyEvent", type=kind, key=key, code=key, **(text if kind == "keyDown" else {})
+            )
+
     async def photograph(self, path: Path) -> None:
         shot = await self.call("Page.captureScreenshot", format="png")
         path.write_bytes(base64.b64decode(shot["data"]))
+
+
+def _is_error(what: str | None, told: dict[str, Any]) -> bool:
+    """Whether the browser itself complains, as of something that could not be loaded."""
+    return what == "Log.entryAdded" and told["entry"]["level"] == "error"
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from xpcs_dask.cli.schema import schema
 from xpcs_dask.cli.simulate import simulate
 from xpcs_dask.cli.status import status
 from xpcs_dask.cli.submit import submit
+from xpcs_dask.cli.view import view
 
 app = typer.Typer(
     name="xpcs-dask",
@@ -49,6 +50,7 @@ app.command()(regroup)
 app.command()(export)
 app.command()(dispersion)
 app.command()(compare)
+app.command()(view)
 app.command()(simulate)
 app.command()(demo)
 app.add_typer(cache, name="cache")
