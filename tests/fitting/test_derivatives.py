@@ -150,3 +150,24 @@ def test_failures_are_nan_not_exceptions():
     assert "(1, 30)" in problem_of(Model.from_function(lambda x, a, b: x[None])).failure(THETA)
     assert "complex128" in problem_of(Model.from_function(lambda x, a, b: x * 1j)).failure(THETA)
     assert problem_of(Model.from_function(decay)).failure(THETA) == ""
+
+
+def wave(x, amplitude, rate):
+    return amplitude * np.cos(rate * x)
+
+
+def wave_jacobian(x, amplitude, rate):
+    return np.stack([np.cos(rate * x), -amplitude * x * np.sin(rate * x)], axis=-1)
+
+
+def test_a_jacobian_is_believed_where_differences_cannot_follow_the_model():
+    """1e7 periods over the points: the step of differences spans some of them, the complex step none."""
+    x = np.linspace(0.1, 1.0, 30)
+    theta = np.array([0.5, 6e7])
+    for jacobian, expected in ((wave_jacobian, "own"), (lambda *a: 1.1 * wave_jacobian(*a), "difference")):
+        model = Model.from_function(wave, jac=jacobian)
+        problem = Problem(
+            x=x, y=wave(x, *theta), weight=np.ones(30), model=model, lower=np.zeros(2), upper=np.full(2, 1e9),
+            derivative="own",
+        )  # fmt: skip
+        assert confirm(problem, theta) == expected

@@ -33,7 +33,7 @@ def run(y, model=SINGLE, weight=1e3, config=None, x=DELAY, start=None, **box):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", TRUTH)
 def test_pulls_have_unit_width(name):
     rows = run(stack(name, 30 if name == "double" else 60), MODELS[name])
     assert (rows["status"] == Status.CONVERGED).all()

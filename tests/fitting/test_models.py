@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from scipy.special import erf
 
 from xpcs_dask.errors import ConfigError, UnknownParameterError
 from xpcs_dask.fitting.models import DOUBLE, MODELS, SINGLE, Model, Parameter, resolve
@@ -20,7 +21,20 @@ POINTS = {
         (0.7, 2.0, 1.1, 0.9, 0.003, 0.6, 0.9),
         (-0.2, 0.01, 0.8, 1.0, 1.0, 1.3, 0.4),
     ],
+    "cumulant2": [(0.2, 0.05, 0.3, 1.0), (0.9, 3.0, 1.0, 0.7), (-0.2, 0.05, 0.0, 1.0)],
+    "cumulant3": [(0.2, 0.05, 0.3, 0.2, 1.0), (0.9, 3.0, 1.0, 2.0, 0.7), (0.2, 0.05, 0.1, -0.2, 1.0)],
+    "schulz": [(0.2, 0.05, 0.4, 1.0), (0.9, 3.0, 2.2, 0.7), (0.1, 1e-4, 0.02, 1.2), (-0.2, 0.05, 0.4, 1.0)],
+    "ballistic": [(0.2, 0.05, 1.0), (0.9, 3.0, 0.7), (-0.2, 0.05, 1.0)],
+    "levy": [(0.2, 0.05, 1.4, 1.0), (0.9, 3.0, 2.0, 0.7), (-0.2, 0.05, 1.4, 1.0)],
+    "shear": [(0.2, 0.05, 40.0, 1.0), (0.9, 3.0, 0.3, 0.7), (-0.2, 0.05, 300.0, 1.0)],
+    "poiseuille": [(0.2, 0.05, 40.0, 1.0), (0.9, 3.0, 0.3, 0.7), (-0.2, 0.05, 300.0, 1.0)],
+    "heterodyne": [(0.2, 0.05, 40.0, 0.3, 1.0), (0.9, 3.0, 0.3, 0.9, 0.7), (-0.2, 0.05, 300.0, 0.5, 1.0)],
+    "anomalous": [(0.2, 0.05, 0.6, 1.0), (0.9, 3.0, 2.0, 0.7), (-0.2, 0.05, 0.6, 1.0)],
+    "confined": [(0.2, 0.05, 0.5, 1.5, 1.0), (0.9, 3.0, 1.0, 9.0, 0.7), (-0.2, 0.05, 0.3, 0.1, 1.0)],
+    "arrested": [(0.2, 0.05, 0.8, 0.6, 1.0), (0.9, 3.0, 2.2, 0.1, 0.7), (-0.2, 0.05, 0.8, 0.95, 1.0)],
 }
+CONDITIONED = {"schulz": 1e-6}
+"""Models whose complex step is not exact: NumPy's log1p of complex numbers loses digits near 1."""
 
 
 @pytest.mark.parametrize(("name", "theta"), [(n, t) for n, ts in POINTS.items() for t in ts])
@@ -32,7 +46,9 @@ def test_jacobian_is_the_complex_step(name, theta):
         point[k] = complex(theta[k], 1e-30)
         columns.append(np.imag(model.evaluate(DELAY, *point)) / 1e-30)
     expected = np.stack(columns, axis=-1)
-    np.testing.assert_allclose(model.jacobian(DELAY, *theta), expected, rtol=1e-10, atol=1e-14 * np.abs(expected).max())
+    rtol = CONDITIONED.get(name, 1e-10)
+    found = model.jacobian(DELAY, *theta)
+    assert (np.abs(found - expected) <= rtol * (np.abs(expected) + 1e-4 * np.abs(expected).max(axis=0))).all()
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -49,8 +65,35 @@ def test_jacobian_is_finite_at_zero_delay(name):
 def test_formula_says_what_is_evaluated(name):
     model, theta = MODELS[name], POINTS[name][0]
     names = dict(zip(model.names, theta, strict=True))
-    expected = eval(model.formula, {"exp": np.exp, "t": DELAY, **names})
-    np.testing.assert_allclose(model.evaluate(DELAY, *theta), expected, rtol=1e-14)
+    known = {"exp": np.exp, "sin": np.sin, "cos": np.cos, "pi": np.pi, "sqrt": np.sqrt, "erf": erf}
+    expected = eval(model.formula, {**known, "t": DELAY, **names})
+    np.testing.assert_allclose(model.evaluate(DELAY, *theta), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_record_is_complete(name):
+    model = MODELS[name]
+    assert model.source
+    assert model.grid is not None
+    assert model.jacobian is not None
+    assert pickle.loads(pickle.dumps(model)) == model
+    assert all(p.description for p in model.parameters)
+    lower, upper = model.box(DELAY)
+    assert np.isfinite([lower, upper]).all()
+    shapes = model.grid(DELAY)
+    assert ((shapes >= lower - 1e-12) & (shapes <= upper * (1 + 1e-12)))[:, 1:-1].all() or name == "double"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_many_curves_at_once_are_many_single_ones(name):
+    """Shapes of delays and parameters broadcast, which starts and diagnostics rely on."""
+    model, thetas = MODELS[name], np.array(POINTS[name])
+    columns = list(thetas.T[..., None])
+    delays = np.broadcast_to(DELAY, (len(thetas), DELAY.size))
+    for function in (model.evaluate, model.jacobian):
+        one = np.stack([function(DELAY, *theta) for theta in thetas])
+        np.testing.assert_allclose(function(delays, *columns), one, rtol=1e-13, atol=1e-15)
+        np.testing.assert_allclose(function(DELAY, *columns), one, rtol=1e-13, atol=1e-15)
 
 
 def test_siegert_double_with_one_component_is_single():

@@ -56,6 +56,7 @@ def of(found, name, what="value"):
 TRUE = {
     "diffusion": (1 / (D * Q**2), {"D": D, "D_um2": D * 1e-8}),
     "power": (2e-4 * Q**-2.37, {"amplitude": 2e-4, "exponent": 2.37}),
+    "ballistic": (1 / (3.5e4 * Q), {"velocity": 3.5e4}),
     "diffusion+constant": (1 / (D * Q**2 + 17.0), {"D": D, "D_um2": D * 1e-8, "rate": 17.0}),
     "diffusion+flow": (1 / (D * Q**2 + 1.3e3 * Q), {"D": D, "D_um2": D * 1e-8, "velocity": 1.3e3}),
 }
@@ -84,6 +85,20 @@ def test_a_negative_constant_and_a_pure_constant_are_found():
         found = dispersion(results(np.full(9, tau)), "diffusion+constant")
         assert of(found, "rate") == pytest.approx(1 / tau, rel=1e-9)
         assert abs(of(found, "D")) < 1e-6 * D
+
+
+def test_rates_are_fitted_like_the_times_that_they_make():
+    """The rate q v of a flow: the same velocity and error as of 1 / rate; a rate of 0 is no bin."""
+    rng = np.random.default_rng(4)
+    rate = 2e3 * Q * np.exp(rng.normal(0, 0.05, (2, Q.size)))
+    as_times = dispersion(results(1 / rate), "ballistic")
+    given = results(rate).assign_coords(parameter=["contrast", "rate"], unit=("parameter", ["1", "1/s"]))
+    given["value"][1, 3, 1] = 0.0
+    found = dispersion(given, "ballistic", parameter="rate")
+    np.testing.assert_allclose(of(found, "velocity")[0], of(as_times, "velocity")[0], rtol=1e-12)
+    np.testing.assert_allclose(of(found, "velocity", "stderr")[0], of(as_times, "velocity", "stderr")[0], rtol=1e-12)
+    assert of(found, "velocity") == pytest.approx(2e3, rel=0.1)
+    assert found["n_used"].values.tolist() == [Q.size, Q.size - 1]
 
 
 def test_a_power_law_is_that_of_polyfit():

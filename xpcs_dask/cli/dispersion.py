@@ -25,9 +25,10 @@ Row = dict[str, Any]
 def dispersion(
     store: Annotated[Path, typer.Argument(help="Results of a fit (.zarr or .nc).", show_default=False)],
     law: Annotated[
-        str, typer.Option(help="diffusion, power, diffusion+constant or diffusion+flow; power is always tested too.")
+        str,
+        typer.Option(help="diffusion, ballistic, power, diffusion+constant or diffusion+flow; power is tested too."),
     ] = "diffusion",
-    parameter: Annotated[str, typer.Option(help="Relaxation time: tau, or tau1 or tau2 of double.")] = "tau",
+    parameter: Annotated[str, typer.Option(help="Relaxation time or rate: tau; tau1, tau2 of double; rate.")] = "tau",
     by: Annotated[
         str | None, typer.Option(help="Coordinate of the bins, such as phi: one law each.", show_default=False)
     ] = None,

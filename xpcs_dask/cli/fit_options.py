@@ -36,7 +36,9 @@ __all__ = ["bootstrap_settings", "job_of", "with_fit_options"]
 def job_of(
     paths: Paths,
     output: Annotated[Path, typer.Option("--output", "-o", help="Store to write (Zarr).")] = Path("fits.zarr"),
-    model: Annotated[str, typer.Option(help="simple, single or double.")] = "single",
+    model: Annotated[
+        str, typer.Option(help="Model, such as simple, single, double, schulz+vibration: docs/models.md.")
+    ] = "single",
     bounds: Annotated[list[str] | None, typer.Option(help="NAME=LOW,HIGH; may be given again.")] = None,
     fix: Annotated[list[str] | None, typer.Option(help="NAME=VALUE; may be given again.")] = None,
     loss: Annotated[str, typer.Option(help="linear, soft_l1, huber, cauchy, arctan or tukey.")] = "linear",

@@ -15,7 +15,7 @@ from xpcs_dask.cli.options import AsJson, Debug, DelayUnit, Entry, Memory, Paths
 @one_line_errors
 def plan(
     paths: Paths,
-    model: Annotated[str, typer.Option(help="simple, single or double.")] = "single",
+    model: Annotated[str, typer.Option(help="Model, such as simple, single or double.")] = "single",
     bootstrap: Annotated[int, typer.Option(min=0, help="Refits of each curve.")] = 0,
     errors: Annotated[str, typer.Option(help="auto, smoothed, quoted (those of the files) or none.")] = "auto",
     covariance: Annotated[str, typer.Option(help="auto, theory, hc3, wald or scaled.")] = "auto",

@@ -28,7 +28,16 @@ class Candidate:
     @property
     def held(self) -> dict[str, float]:
         """Everything that is held, also by the record of the model: simple is single with a stretch of 1."""
-        return {**dict(self.model.held), **self.fixed}
+        return {**dict(self.model.held), **{self.known_as(name): value for name, value in self.fixed.items()}}
+
+    @property
+    def all_known_as(self) -> dict[str, str]:
+        """Names of the parameters in the family of the model, with their own."""
+        return {p.kernel or p.name: p.name for p in self.model.parameters}
+
+    def known_as(self, name: str) -> str:
+        """Name of a parameter in the family of the model."""
+        return next(known for known, own in self.all_known_as.items() if own == name)
 
     @property
     def origin(self) -> Any:
@@ -87,7 +96,8 @@ def _null(small: Candidate, large: Candidate) -> dict[str, float] | None:
     common = all(small.held.get(name) == value for name, value in large.held.items())
     if small.origin == large.origin:
         more = {name: value for name, value in small.held.items() if name not in large.held}
-        return more if common and more and set(more) <= set(large.model.names) else None
+        own = large.all_known_as
+        return {own[name]: value for name, value in more.items()} if common and more and set(more) <= set(own) else None
     one_of_two = (small.origin, large.origin) == ("single", "double")
     return {} if one_of_two and common else None
 

@@ -92,12 +92,12 @@ def _compiled(
     from xpcs_dask.fitting.kernel.table import log_delays
 
     family = family_of(model, lower, upper)
-    z = exact_z(family, value)
+    u, z = log_delays(family.delays(x)), exact_z(family, value)
     influence, number = np.zeros((*clusters.shape[:2], z.shape[1])), np.zeros(len(y), np.int64)
     space = refine.workspace(y.shape[1], z.shape[1])
     fill: Any = cluster_influences
     fill(
-        log_delays(x), np.where(weight > 0, y, 0.0), weight, *family.log_box, z, np.ascontiguousarray(clusters),
+        u, np.where(weight > 0, y, 0.0), weight, *family.log_box, z, np.ascontiguousarray(clusters),
         space, influence, number,
     )  # fmt: skip
     influence *= np.where(family.times, np.exp(z), 1.0)[:, None, :]

@@ -247,15 +247,15 @@ def _abscissa(x: ArrayLike, model: Model, m: int) -> Any:
     try:
         grid = _numbers("x", x)
     except (ConfigError, ValueError):
-        if model.family:
+        if model.of_delays:
             raise
         return x
-    if model.family and grid.shape != (m,):
+    if model.of_delays and grid.shape != (m,):
         raise ConfigError(f"x has shape {grid.shape} but the curves have {m} points; model '{model.name}' takes ({m},)")
-    bad = np.argwhere(~(np.isfinite(grid) & (grid >= 0)) if model.family else np.isnan(grid))
+    bad = np.argwhere(~(np.isfinite(grid) & (grid >= 0)) if model.of_delays else np.isnan(grid))
     if len(bad):
         where = tuple(map(int, bad[0]))
-        rule = f"model '{model.name}' takes finite delays of 0 s and more" if model.family else "give numbers"
+        rule = f"model '{model.name}' takes finite delays of 0 s and more" if model.of_delays else "give numbers"
         raise ConfigError(f"x is {grid[where]:g} at position {where[0] if grid.ndim == 1 else where}; {rule}")
     return grid
 

@@ -101,10 +101,10 @@ def _run(
     if not compiled:
         from xpcs_dask.fitting.kernel.twin import run_twin
 
-        return run_twin(family, x, y, weight, start, thorough=thorough)
+        return run_twin(family, family.delays(x), y, weight, start, thorough=thorough)
     from xpcs_dask.fitting.kernel.run import run_kernel
 
-    return run_kernel(family, x, y, weight, config.loss, config.loss_scale, start, thorough=thorough)
+    return run_kernel(family, family.delays(x), y, weight, config.loss, config.loss_scale, start, thorough=thorough)
 
 
 def _pack(rows: NDArray[np.void], family: Family, found: KernelFit, config: FitConfig) -> None:

@@ -85,14 +85,15 @@ def _compiled(
     from xpcs_dask.fitting.kernel.table import log_delays
 
     family, lags = family_of(model, lower, upper), noise.lags
-    z = exact_z(family, rows["value"])
+    u, z = log_delays(family.delays(x)), exact_z(family, rows["value"])
+    table = family.table(lags.table)
     n, p = z.shape
     chi2, covariance = np.empty(n), np.empty((n, p, p))
     evaluations, code = np.empty(n, np.int32), np.empty(n, np.int8)
     fill: Any = gls.gls_stack
     fill(
-        log_delays(x), np.where(weight > 0, y, 0.0), weight, *family.log_box, z, noise.counts, noise.frames,
-        noise.share(weight), noise.products * lags.width, lags.width, lags.level, lags.near, lags.apart, lags.table,
+        u, np.where(weight > 0, y, 0.0), weight, *family.log_box, z, noise.counts, noise.frames,
+        noise.share(weight), noise.products * lags.width, lags.width, lags.level, lags.near, lags.apart, table,
         workspace(lags), gls.workspace(y.shape[1], p), chi2, covariance, evaluations, code,
     )  # fmt: skip
     value = exact_values(family, z)

@@ -86,9 +86,9 @@ def project(value: Floats, x: Any, y: Floats, weight: Floats, model: Model, lowe
     A curve with residuals or derivatives that are not finite has NaN residuals, and no directions.
     """
     used = np.isfinite(y) & np.isfinite(weight) & (weight > 0)
-    residual, columns = (_together if model.family and np.shape(x) == y.shape[1:] else _one_by_one)(
-        value, x, np.where(used, y, 0.0), np.where(used, weight, 0.0), model
-    )
+    residual, columns = (
+        _together if model.of_delays and model.jacobian is not None and np.shape(x) == y.shape[1:] else _one_by_one
+    )(value, x, np.where(used, y, 0.0), np.where(used, weight, 0.0), model)
     inside = (lower < upper) & (value > lower) & (value < upper)
     columns = np.where(inside.T[:, :, None] & used, columns, 0.0)
     size = np.sqrt(dots(columns, columns))

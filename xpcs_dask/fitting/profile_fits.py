@@ -62,7 +62,11 @@ class CompiledFits:
 
         family = family_of(model, lower, upper)
         self.position, self.times, (self.lower, self.upper) = family.position, family.times, family.log_box
-        self.u, self.y, self.weight = log_delays(x), np.ascontiguousarray(y), np.ascontiguousarray(weight)
+        self.u, self.y, self.weight = (
+            log_delays(family.delays(x)),
+            np.ascontiguousarray(y),
+            np.ascontiguousarray(weight),
+        )
         self.z = exact_z(family, value)
         n, q = self.z.shape
         self.chi2, self.covariance = np.full(n, np.nan), np.full((n, q, q), np.nan)

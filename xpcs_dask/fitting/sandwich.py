@@ -95,7 +95,7 @@ def _compiled(
     from xpcs_dask.fitting.kernel.table import log_delays
 
     family = family_of(model, lower, upper)
-    z = exact_z(family, value)
+    u, z = log_delays(family.delays(x)), exact_z(family, value)
     found = NO_LAGS if noise is None else noise.lags
     counts = frames = share = np.zeros(len(y))
     length = np.zeros((len(y), 0))
@@ -105,8 +105,8 @@ def _compiled(
     covariance, kind = np.empty((*z.shape, z.shape[1])), np.zeros(len(y), np.int8)
     fill: Any = sandwich.robust_covariances
     fill(
-        log_delays(x), np.where(weight > 0, y, 0.0), weight, *family.log_box, z, counts, frames, share, length,
-        found.width, found.level, found.near, found.apart, found.table, workspace(found),
+        u, np.where(weight > 0, y, 0.0), weight, *family.log_box, z, counts, frames, share, length,
+        found.width, found.level, found.near, found.apart, family.table(found.table), workspace(found),
         refine.workspace(y.shape[1], z.shape[1]), covariance, kind,
     )  # fmt: skip
     unit = np.where(family.times, np.exp(z), 1.0)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import product
-from typing import Any
-
 import numpy as np
 
 from xpcs_dask.config import Search
+from xpcs_dask.fitting.decay_starts import decays
 from xpcs_dask.fitting.models import Floats
 from xpcs_dask.fitting.problem import Problem
 
 WIDE = 100.0
 REACH = 10.0
 COUNT: dict[Search, int] = {"fast": 3, "thorough": 8}
-GRID = {"single": (24, (0.5, 1.0, 1.7)), "double": (12, (1.0,))}
-FRACTIONS = (0.3, 0.5, 0.7)
 
 
 def propose(problem: Problem, start: Floats | None, search: Search = "fast") -> list[Floats]:
@@ -31,11 +27,10 @@ def propose(problem: Problem, start: Floats | None, search: Search = "fast") -> 
 def _own_starts(problem: Problem, search: Search) -> list[Floats]:
     count = COUNT[search]
     if problem.model.start is not None:
-        return [problem.clip(_from_model(problem))]
-    if problem.model.family in GRID and np.ndim(problem.x) == 1:
-        # One decay has one minimum, wherever the descent starts.
-        one = search == "fast" and problem.model.family == "single"
-        return ranked(problem, decays(problem), 1 if one else count)
+        own = [problem.clip(theta) for theta in np.atleast_2d(_from_model(problem))]
+        return own if len(own) == 1 else ranked(problem, own, max(count, problem.model.starts))
+    if problem.model.grid is not None and np.ndim(problem.x) == 1:
+        return decays(problem, problem.model.starts if search == "fast" else count)
     ones = problem.clip(np.ones(problem.lower.size))
     if not (np.isfinite(problem.lower) & np.isfinite(problem.upper)).all():
         return [ones]
@@ -111,40 +106,3 @@ def around(problem: Problem, centre: Floats, count: int) -> list[Floats]:
         theta[problem.free] += signs * size[problem.free]
         thetas.append(problem.clip(theta))
     return thetas
-
-
-def decays(problem: Problem) -> list[Floats]:
-    """Propose starts of a decay: a grid over ln tau (and exponent, fraction), contrast and baseline solved for each.
-
-    The models of these families are linear in contrast and baseline.
-    """
-    names, model = problem.model.names, problem.model
-    x = np.asarray(problem.x, dtype=np.float64)
-    positive = x[problem.used & (x > 0)]
-    if not positive.size:
-        positive = np.ones(1)
-    n_tau, stretches = GRID[model.family]
-    taus = np.geomspace(positive.min(), positive.max() * (1 + 1e-9), n_tau)
-    choices = {"tau": taus, "tau1": taus, "tau2": taus, "fraction": FRACTIONS, "contrast": (1.0,), "baseline": (0.0,)}
-    held = problem.lower == problem.upper
-    axes: list[Any] = [(problem.lower[k],) if held[k] else choices.get(name, stretches) for k, name in enumerate(names)]
-    shapes = np.array(list(product(*axes)))
-    if "tau1" in names:
-        ordered = shapes[:, names.index("tau1")] < shapes[:, names.index("tau2")]
-        shapes = shapes[ordered] if ordered.any() else shapes
-    return [_solve_linear(problem, shape) for shape in shapes]
-
-
-def _solve_linear(problem: Problem, shape: Floats) -> Floats:
-    """`shape` with the contrast and baseline that fit best, clipped to the box."""
-    a, b = problem.model.index("contrast"), problem.model.index("baseline")
-    theta = problem.clip(shape)
-    theta[[a, b]] = 1.0, 0.0
-    decay, w2, y = problem.values(theta), problem.weight_used**2, problem.y_used
-    total = w2.sum()
-    mean, level = (w2 @ decay) / total, (w2 @ y) / total
-    spread_of = w2 @ (decay - mean) ** 2
-    contrast = (w2 @ ((decay - mean) * (y - level))) / spread_of if spread_of > 0 else 0.0
-    theta[a] = np.clip(contrast, problem.lower[a], problem.upper[a])
-    theta[b] = np.clip(level - theta[a] * mean, problem.lower[b], problem.upper[b])
-    return theta

@@ -18,7 +18,7 @@ from xpcs_dask.physics.laws import Law, law_of
 from xpcs_dask.physics.used_bins import DISTRUSTED, bits_of, excluded, meanings
 from xpcs_dask.prepare import known
 
-LawName: TypeAlias = Literal["diffusion", "power", "diffusion+constant", "diffusion+flow"]
+LawName: TypeAlias = Literal["diffusion", "ballistic", "power", "diffusion+constant", "diffusion+flow"]
 
 WIDTH_TO_ERROR = 12.0**-0.5
 """Standard deviation of a uniform distribution over its width."""
@@ -91,10 +91,11 @@ def dispersion(
     results : xarray.Dataset or xarray.DataTree
         From `fit`: ``value``, ``stderr`` ``(..., parameter)``, ``status`` and ``flags``, with a coordinate ``q`` in
         1/angstrom along `over`. Of a DataTree every group by itself.
-    law : {"diffusion", "power", "diffusion+constant", "diffusion+flow"}
-        tau = 1/(D q^2); amplitude q^-exponent; 1/(D q^2 + rate); 1/(D q^2 + velocity q).
+    law : {"diffusion", "ballistic", "power", "diffusion+constant", "diffusion+flow"}
+        tau = 1/(D q^2); 1/(velocity q); amplitude q^-exponent; 1/(D q^2 + rate); 1/(D q^2 + velocity q).
     parameter : str
-        Which relaxation time: ``tau``, or ``tau1`` or ``tau2`` of the model ``double``.
+        Which relaxation time: ``tau``, or ``tau1`` or ``tau2`` of the model ``double``; or a rate in 1/s, such as that
+        of the models of flow, of which one over it is tau.
     over : str
         Dimension along which q changes; all others come back.
     by : str, optional
@@ -161,6 +162,8 @@ def _fitted(results: xr.Dataset, law: Law, bits: int, settings: dict[str, Any]) 
     over, by = settings["over"], settings["by"]
     fits = results[["value", "stderr"]].sel(parameter=settings["parameter"], drop=True)
     fits = fits.assign(flags=results["flags"], status=results["status"])
+    if _unit(results, settings["parameter"]) == "1/s":
+        fits = fits.assign(value=1.0 / fits["value"], stderr=fits["stderr"] / fits["value"] ** 2)
     member, groups = _members(results, over, by)
     tau = fits["value"] if by is None else fits["value"].drop_vars(by).expand_dims({by: groups[by].size}, 0)
     tau = tau.transpose(..., over)
@@ -216,14 +219,18 @@ def _check(results: Any, parameter: str, over: str, by: str | None) -> None:
     names = known(results["parameter"]).tolist()
     if parameter not in names:
         raise ConfigError(f"parameter: the results have no {parameter!r}; they have {_list(names)}")
-    if (unit := str(known(results["unit"])[names.index(parameter)])) != "s":
-        raise ConfigError(f"parameter: {parameter!r} is no relaxation time; its unit is {unit}")
+    if (unit := _unit(results, parameter)) not in ("s", "1/s"):
+        raise ConfigError(f"parameter: {parameter!r} is no relaxation time and no rate; its unit is {unit}")
     if "q" not in results.coords or over not in results["q"].dims:
         raise ConfigError(f"the results have no coordinate q along {over!r}; assign it in 1/angstrom")
     if (unit := str(results["q"].attrs.get("units", "1/angstrom"))) != "1/angstrom":
         raise ConfigError(f"q must be in 1/angstrom, but the coordinate says units='{unit}'; convert it first")
     if by is not None and (by not in results.coords or results[by].dims != (over,)):
         raise ConfigError(f"by: the results have no coordinate {by!r} along {over!r} alone")
+
+
+def _unit(results: xr.Dataset, parameter: str) -> str:
+    return str(known(results["unit"])[known(results["parameter"]).tolist().index(parameter)])
 
 
 def _list(names: Iterable[Any]) -> str:

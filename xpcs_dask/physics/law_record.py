@@ -41,7 +41,7 @@ class Note(IntFlag):
     NOT_CONVERGED = 128
     """The fit did not end; there are no numbers."""
     UNDETERMINED = 256
-    """The standard error of D, or of the exponent, is larger than its value."""
+    """The standard error of D (of the velocity, of the exponent) is larger than its value."""
 
 
 def record_dtype(law: Law, bins: int) -> np.dtype[np.void]:

@@ -65,6 +65,13 @@ LAWS: Mapping[str, Law] = MappingProxyType(
                 units=DIFFUSION_UNITS,
             ),
             Law(
+                name="ballistic",
+                formula="tau = 1 / (velocity q)",
+                exponent=1.0,
+                parameters=("velocity",),
+                units=("angstrom/s",),
+            ),
+            Law(
                 name="power",
                 formula="tau = amplitude q^-exponent",
                 parameters=("amplitude", "exponent"),
@@ -152,10 +159,10 @@ def reported(
             np.zeros(len(law.parameters), dtype=bool),
         )
     if law.exponent is not None:
-        diffusion = np.exp(u[0] - level - 2.0 * centre)
-        variance = covariance[:, 0, 0]
-        value = np.stack([diffusion, UM2_PER_ANGSTROM2 * diffusion], axis=-1)
-        return value, np.stack([variance, variance], axis=-1), np.array([True, True])
+        coefficient = np.exp(u[0] - level - law.exponent * centre)
+        units = (1.0, UM2_PER_ANGSTROM2) if law.parameters == DIFFUSION else (1.0,)
+        variance = np.repeat(covariance[:, :1, 0], len(units), axis=1)
+        return np.multiply.outer(coefficient, units), variance, np.ones(len(units), dtype=bool)
     amplitude = np.exp(level - u[0] + u[1] * centre)
     far = covariance[:, 0, 0] - 2.0 * centre * covariance[:, 0, 1] + centre**2 * covariance[:, 1, 1]
     value = np.stack([amplitude, u[1]], axis=-1)

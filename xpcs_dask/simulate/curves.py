@@ -20,6 +20,8 @@ from xpcs_dask.simulate.multitau import Schedule, schedule
 Floats: TypeAlias = NDArray[np.float64]
 Counting: TypeAlias = Literal["gaussian", "poisson"]
 
+DIFFUSING = ("simple", "single", "double")
+"""Models that can be simulated."""
 G2_STREAM = 1
 """Stream of the random numbers of curves (speckle frames have others)."""
 
@@ -105,8 +107,8 @@ def curves(
             "counts": counts,
         }.items()
     }
-    if model not in MODELS:
-        raise ConfigError(f"unknown model '{model}'; known models are {', '.join(MODELS)}")
+    if model not in DIFFUSING:
+        raise ConfigError(f"unknown model '{model}'; known models are {', '.join(DIFFUSING)}")
     if counting not in ("gaussian", "poisson"):
         raise ConfigError(f"unknown counting '{counting}'; known are gaussian, poisson")
     taken = acquisition(frames, frame_time, stride, average)

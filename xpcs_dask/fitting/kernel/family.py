@@ -6,6 +6,7 @@ A family is the parameter list that a kernel knows. A model of that family is th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,17 @@ class Family:
     position: NDArray[np.intp]
     lower: Floats
     upper: Floats
+    kernel_time: float = 1.0
+    """What delays are divided by to be those of the family."""
+
+    def delays(self, x: Floats) -> Floats:
+        """Delays as the kernel takes them, with which its relaxation times are those of the model."""
+        return x if self.kernel_time == 1.0 else x / self.kernel_time
+
+    def table(self, of_lags: tuple[Any, ...]) -> tuple[Any, ...]:
+        """`theory.Lags.table`, whose times come first and as logarithms, as the kernel takes it."""
+        log_time, *rest = of_lags
+        return (log_time if self.kernel_time == 1.0 else log_time - np.log(self.kernel_time), *rest)
 
     @property
     def times(self) -> NDArray[np.bool_]:
@@ -73,9 +85,9 @@ class Family:
 def family_of(model: Model, lower: Floats, upper: Floats) -> Family:
     """View of a model that has a family, with the box of its own parameters filled in."""
     record = FAMILIES[model.family]
-    position = np.array([record.index(name) for name in model.names], dtype=np.intp)
+    position = np.array([record.index(p.kernel or p.name) for p in model.parameters], dtype=np.intp)
     low, high = np.empty(len(record.parameters)), np.empty(len(record.parameters))
     for name, value in model.held:
         low[record.index(name)] = high[record.index(name)] = value
     low[position], high[position] = lower, upper
-    return Family(record, position, low, high)
+    return Family(record, position, low, high, model.kernel_time)

@@ -37,11 +37,12 @@ def refit(
     n, m = recipe.weight.shape
     found, code = np.zeros((n, last - first, z.shape[1])), np.zeros((n, last - first), np.int8)
     lower, upper = family.log_box
+    u = log_delays(family.delays(np.where(np.isfinite(x), x, 1.0)))
     fewest = int((lower < upper).sum())
     single = z.shape[1] == SINGLE_SIZE
     run: Any = refit_singles if single else refit_doubles
     run(
-        log_delays(np.where(np.isfinite(x), x, 1.0)), recipe.point, recipe.weight, recipe.mean, lower, upper, z,
+        u, recipe.point, recipe.weight, recipe.mean, lower, upper, z,
         recipe.code, recipe.arrays, curves, np.uint64(seed), np.uint64(first), fewest, draw_space(recipe),
         _single_space(m) if single else _double_space(m), found, code,
     )  # fmt: skip
@@ -51,10 +52,10 @@ def refit(
 def finish(x: Floats, y: Floats, weight: Floats, family: Family, z: Floats) -> tuple[Floats, NDArray[np.int8]]:
     """Bring fits z (N, P) of curves (N, m) to their minimum in residual form; returns z and codes."""
     (n, m), p = y.shape, z.shape[1]
-    z, code = z.copy(), np.zeros(n, np.int8)
+    z, code, u = z.copy(), np.zeros(n, np.int8), log_delays(family.delays(x))
     run: Any = refine.refine_stack
     run(
-        log_delays(x), y, weight, *family.log_box, LOSSES["linear"], 1.0, z, np.zeros(n), np.zeros((n, p, p)),
+        u, y, weight, *family.log_box, LOSSES["linear"], 1.0, z, np.zeros(n), np.zeros((n, p, p)),
         np.zeros(n, np.int32), np.zeros(n, np.int32), code, refine.workspace(m, p),
     )  # fmt: skip
     return z, code
