@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 .PHONY: help demo docs figures test test-all notebooks lint bench bench-scale coverage validate venv clean
 
 help:
-	@echo "make demo    simulate files, fit them, write a store, a figure and a table into demo/"
+	@echo "make demo    simulate files, fit them, write a store, a figure, a table and a report into demo/"
 	@echo "make test    the tests (some minutes)"
 	@echo "make notebooks run the notebooks without a browser, and check what they say (two minutes)"
 	@echo "make lint    ruff, mypy, import contracts"

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from xpcs_dask.physics.regroup import regroup
     from xpcs_dask.physics.regroup_store import write_regrouped
     from xpcs_dask.planning import plan
+    from xpcs_dask.reporting import report
     from xpcs_dask.results import open_results, save
     from xpcs_dask.streaming import stream
 
@@ -72,6 +73,7 @@ __all__ = [
     "quality",
     "regroup",
     "rejections",
+    "report",
     "run",
     "save",
     "simulate",
@@ -111,6 +113,7 @@ _HOME = {
     "quality": "xpcs_dask.api",
     "regroup": "xpcs_dask.physics.regroup",
     "rejections": "xpcs_dask.physics.average",
+    "report": "xpcs_dask.reporting",
     "run": "xpcs_dask.jobs",
     "save": "xpcs_dask.results",
     "stream": "xpcs_dask.streaming",

@@ -76,7 +76,7 @@ class Page:
 
     async def ask(self, expression: str) -> Any:
         """Value of a JavaScript expression; None where it raises, as on a page that is not loaded yet."""
-        found = await self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        found = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         return None if "exceptionDetails" in found else found["result"].get("value")
 
     async def resize(self, width: int, height: int) -> None:

@@ -24,7 +24,13 @@ def made(tmp_path_factory):
 def test_it_makes_what_it_says(made):
     folder, out = made
     said = dict(line.split(": ", 1) for line in out.splitlines() if ": " in line)
-    for what, name in (("Files", "files"), ("Store", "fits.zarr"), ("Table", "fits.csv"), ("Figure", "fits.png")):
+    for what, name in (
+        ("Files", "files"),
+        ("Store", "fits.zarr"),
+        ("Table", "fits.csv"),
+        ("Figure", "fits.png"),
+        ("Report", "report.html"),
+    ):
         assert said[what] == str(folder / name)
         assert (folder / name).exists()
     assert (folder / "fits.png").read_bytes().startswith(b"\x89PNG")

@@ -243,3 +243,13 @@ def test_axes_of_the_user_are_drawn_on_and_keep_their_letters():
 def test_errors_say_what_to_do(call, message):
     with pytest.raises(ConfigError, match=message):
         call()
+
+
+def test_delays_of_longer_files_are_no_points():
+    data = series().isel(file=slice(0, 2)).copy(deep=True)
+    data["g2"][0, :, 20:] = np.nan
+    data["g2"][0, 5, 7] = np.nan
+    axes = plots.g2(data, xd.fit(data, "single"), file=0, qbin=[6])[0]
+    hollow = np.concatenate([line.get_xdata() for line in axes.lines if line.get_fillstyle() == "none"])
+    assert data["delay"].values[7] in hollow
+    assert hollow.max() <= data["delay"].values[19]

@@ -37,6 +37,14 @@ def test_a_change_is_a_refit_and_back_is_the_store(session):
     assert fitted(session).source == STORE
 
 
+def test_what_a_model_holds_by_itself_is_held(session):
+    session.choose_text("held", "baseline", "1")
+    assert [line.name for line in fitted(session).lines if line.held] == ["baseline"]
+    session.choose_text("held", "baseline", "")
+    session.choose(model="heterodyne")
+    assert [line.name for line in fitted(session).lines if line.held] == ["baseline"]
+
+
 def test_points_are_left_out_taken_back_and_marked(session):
     fitted(session)
     session.toggle([3, 4])

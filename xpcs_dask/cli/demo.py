@@ -26,10 +26,11 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for all that is made.")] = Path("demo"),
     debug: Debug = False,
 ) -> None:
-    """Simulate files with known truth, fit them, write a store, a figure and a table into one folder."""
+    """Simulate files with known truth, fit them, write a store, a figure, a table and a report into one folder."""
     from xpcs_dask.cli import demo_outputs
     from xpcs_dask.cli.info import describe_files, show
     from xpcs_dask.cli.report import as_lines
+    from xpcs_dask.reporting import report
     from xpcs_dask.results import open_results
 
     files, truth = make_files(output)
@@ -43,6 +44,7 @@ def demo(
         "Store": store,
         "Table": demo_outputs.write_table(rows, output / "fits.csv"),
         "Figure": demo_outputs.draw(fits, files[0], output / "fits.png"),
+        "Report": report(store, output / "report.html", title="xpcs-dask demo"),
     }
     for what, path in made.items():
         typer.echo(f"{what}: {path}")

@@ -21,6 +21,7 @@ from xpcs_dask.cli.logs import logs
 from xpcs_dask.cli.pack import pack
 from xpcs_dask.cli.plan import plan
 from xpcs_dask.cli.regroup import regroup
+from xpcs_dask.cli.report_page import report
 from xpcs_dask.cli.run import run
 from xpcs_dask.cli.schema import schema
 from xpcs_dask.cli.simulate import simulate
@@ -50,6 +51,7 @@ app.command()(regroup)
 app.command()(export)
 app.command()(dispersion)
 app.command()(compare)
+app.command()(report)
 app.command()(view)
 app.command()(simulate)
 app.command()(demo)

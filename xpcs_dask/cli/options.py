@@ -45,6 +45,9 @@ Progress: TypeAlias = Annotated[
     str, typer.Option(help="On stderr: bar, json (one object a line) or none; auto is bar on a terminal.")
 ]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes; only results.")]
+Report: TypeAlias = Annotated[
+    bool, typer.Option("--report", help="Write a page about the results too, STORE.report.html (see report).")
+]
 Debug: TypeAlias = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 

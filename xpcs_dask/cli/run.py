@@ -16,6 +16,7 @@ from xpcs_dask.cli.options import (
     Debug,
     Progress,
     Quiet,
+    Report,
     Strict,
     cluster_settings,
     listening,
@@ -40,6 +41,7 @@ def run(
     cluster: Cluster = None,
     overwrite: Again = False,
     strict: Strict = False,
+    page: Report = False,
     as_json: AsJson = False,
     progress: Progress = "auto",
     quiet: Quiet = False,
@@ -53,11 +55,11 @@ def run(
     job = read_config(config, **{name: value for name, value in given.items() if value})
     if cluster:
         job = RunConfig.make(job, cluster={**job.cluster, **cluster_settings(cluster)})
-    carry_out(job, progress=progress, quiet=quiet, as_json=as_json, strict=strict)
+    carry_out(job, progress=progress, quiet=quiet, as_json=as_json, strict=strict, page=page)
 
 
-def carry_out(job: RunConfig, *, progress: str, quiet: bool, as_json: bool, strict: bool) -> None:
-    """Run a job and print what it says."""
+def carry_out(job: RunConfig, *, progress: str, quiet: bool, as_json: bool, strict: bool, page: bool = False) -> None:
+    """Run a job and print what it says; `page` writes a report beside the store too."""
     from xpcs_dask import jobs
     from xpcs_dask.errors import StrictError
     from xpcs_dask.jobs.job import NothingFitted
@@ -72,6 +74,11 @@ def carry_out(job: RunConfig, *, progress: str, quiet: bool, as_json: bool, stri
     if not made and not quiet:
         typer.echo(f"{job.output} is finished with these settings and inputs; nothing to do", err=True)
     said = report.of_manifest(manifest)
+    if page:
+        from xpcs_dask.reporting import report as write
+        from xpcs_dask.reporting import report_path
+
+        said["report"] = str(write(job.output, report_path(job.output)))
     typer.echo(report.as_json(said) if as_json else report.as_lines(said))
     if strict and (manifest.rejected or manifest.counts.failed):
         raise StrictError(f"{len(manifest.rejected)} files were rejected and {manifest.counts.failed} curves failed")

@@ -13,7 +13,18 @@ from xpcs_dask.config import FitConfig
 from xpcs_dask.errors import ConfigError
 from xpcs_dask.fitting.models import Evaluate, Model
 from xpcs_dask.plots import style
-from xpcs_dask.plots.curve_parts import SHAPES, beyond, darker, delays, draw, in_words, limits, residual_points, unused
+from xpcs_dask.plots.curve_parts import (
+    SHAPES,
+    beyond,
+    darker,
+    delays,
+    draw,
+    in_words,
+    limits,
+    reach,
+    residual_points,
+    unused,
+)
 from xpcs_dask.plots.curve_read import Drawn, curves
 from xpcs_dask.plots.legend import BAND, Group, area, bars, legend
 from xpcs_dask.plots.points import REASONS, reason_of
@@ -91,9 +102,10 @@ def g2(
     grid[0].set_ylim(low, high)
     opacity = BAND if len(found) == 1 else BAND / 2
     rests = {draw(grid[0], curve, colour, level if band else 0.0, quoted, opacity) for curve, colour in each}
+    last = reach(found)
     for curve, colour in each:
         beyond(grid[0], curve, colour)
-        unused(grid[0], curve, colour)
+        unused(grid[0], curve, colour, last)
     delays(grid, found)
     if len(grid) > 1:
         residual_points(grid[1], found, colours)

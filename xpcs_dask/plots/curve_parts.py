@@ -131,12 +131,17 @@ def beyond(axes: Axes, curve: Curve, colour: Any) -> None:
             )  # fmt: skip
 
 
-def unused(axes: Axes, curve: Curve, colour: Any) -> None:
-    """Draw points that were not used, hollow, by reason; on the edge those beyond it, or without a value (missing)."""
+def reach(found: Sequence[Curve]) -> float:
+    """Return the last delay at which any curve has a value; those behind it are of longer files of the series."""
+    return max((curve.delay[np.isfinite(curve.g2)].max(initial=0.0) for curve in found), default=0.0) or np.inf
+
+
+def unused(axes: Axes, curve: Curve, colour: Any, last: float) -> None:
+    """Draw points that were not used, hollow, by reason, up to `last`; on the edge those beyond or without a value."""
     bottom, top = axes.get_ylim()
     reason = reason_of(curve.bits)
     for bit in (*REASONS, 0):
-        at = ~curve.used & (reason == bit)
+        at = (curve.delay <= last) & ~curve.used & (reason == bit)
         if at.any():
             height = (np.nan_to_num(curve.g2[at], nan=bottom, posinf=top, neginf=bottom) - bottom) / (top - bottom)
             axes.plot(

@@ -123,8 +123,6 @@ def _with_error(line: Line) -> str:
         return f"{short(line.value)} <span class='dim'>held</span>"
     if line.no_error or not math.isfinite(line.stderr):
         return f"{short(line.value)} <span class='dim'>no error</span>"
-    if line.stderr == 0:
-        return f"{short(line.value)} ± 0"
     size = max(abs(line.value), line.stderr)
     power = math.floor(math.log10(size)) if size > 0 else 0
     power = 0 if -3 <= power < 4 else power

@@ -139,11 +139,11 @@ def _started(opened: Opened, secret: str, host: str, port: int) -> tuple[Any, in
 
 
 def _compile(opened: Opened) -> None:
-    """Fit what is shown first with every model: where kernels were never compiled that takes half a minute, once."""
+    """Fit what is shown first with every model that has kernels: compiling these takes half a minute, once."""
     for entry in opened.entries[:1]:
         with contextlib.suppress(Missing):
             curves, _ = entry.read()
-            for model in MODELS:
+            for model in (name for name, record in MODELS.items() if record.family):
                 try:
                     warm_up(curves, [model])
                 except Exception as error:  # the page will say so where it matters

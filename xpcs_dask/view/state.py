@@ -67,7 +67,7 @@ def lines_of(own: xr.Dataset, before: xr.Dataset | None, held: Collection[str]) 
             low=float(ends[0]),
             high=float(ends[1]),
             stored=float(before["value"].sel(parameter=name)) if before is not None and there else float("nan"),
-            held=name in held,
+            held=name in held or error == 0.0,  # some models hold a parameter by their own bounds
             no_error=bool(ok and name not in held and np.isnan(error)),
         )
 
