@@ -21,6 +21,7 @@ def tau(law, q, first, second):
     """The laws, written down again."""
     return {
         "diffusion": lambda: 1 / (first * q**2),
+        "ballistic": lambda: 1 / (first * q),
         "power": lambda: first * q**-second,
         "diffusion+constant": lambda: 1 / (first * q**2 + second),
         "diffusion+flow": lambda: 1 / (first * q**2 + second * q),
@@ -34,7 +35,7 @@ def test_the_band_is_the_spread_of_draws_from_the_parameters(law):
     own = found.isel(file=0)
     value, error = own["value"].values.copy(), own["stderr"].values.copy()
     ends = [0, 1] if law == "power" else [0, -1]
-    if law == "diffusion":
+    if law in ("diffusion", "ballistic"):
         first, second = value[0] * np.exp(1e-3 * np.random.default_rng(0).normal(size=40_000)), 0.0
         own = own.assign(stderr=own["stderr"].copy(data=1e-3 * value))
         own["interval"].values[:, 1] = value * np.exp(2e-3)
@@ -51,7 +52,7 @@ def test_the_band_is_the_spread_of_draws_from_the_parameters(law):
             upper[0] = value[0] * np.exp(2 * error[0] / value[0])
         own["interval"].values[:, 1] = upper
     middle, low, high = law_band(own, settings, Q)
-    np.testing.assert_allclose(middle, tau(law, Q, value[ends[0]], value[ends[1]] if law != "diffusion" else 0.0))
+    np.testing.assert_allclose(middle, tau(law, Q, value[ends[0]], value[ends[1]]))
     draws = np.log([tau(law, q, first, second) for q in Q])
     np.testing.assert_allclose(np.log(high / middle), 2 * draws.std(axis=1), rtol=0.02)
     np.testing.assert_allclose(np.log(middle / low), 2 * draws.std(axis=1), rtol=0.02)
@@ -140,3 +141,20 @@ def test_the_told_number_is_that_of_the_law():
     found = xd.dispersion(series_fits().isel(file=[0]), "power").isel(file=0)
     value = float(found["value"].sel(parameter="exponent"))
     assert float(told(found, "power").split(" = ")[1].split(" ±")[0]) == pytest.approx(value, abs=5e-3)
+
+
+def test_a_rate_is_drawn_as_the_time_that_it_is():
+    fits = series_fits().isel(file=[0]).load()
+    names = ["rate" if name == "tau" else name for name in fits["parameter"].values.tolist()]
+    k = names.index("rate")
+    units = ["1/s" if name == "rate" else "1" for name in names]
+    rate = fits.copy(deep=True).assign_coords(parameter=names).assign_coords(unit=("parameter", units))
+    tau = fits["value"].values[..., k]
+    rate["value"].values[..., k], rate["stderr"].values[..., k] = 1 / tau, fits["stderr"].values[..., k] / tau**2
+    drawn = plots.tau_q(rate, xd.dispersion(rate, "ballistic", parameter="rate"))
+    plain = plots.tau_q(fits, xd.dispersion(fits, "ballistic"))
+    assert drawn.get_ylabel() == "1/rate (s)"
+    assert len(drawn.lines) == len(plain.lines) > 1
+    for mine, other in zip(drawn.lines, plain.lines, strict=True):
+        np.testing.assert_allclose(mine.get_ydata(), other.get_ydata(), rtol=1e-9)
+    assert any(text.startswith("$v$ = ") for text in texts(drawn))

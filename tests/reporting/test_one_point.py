@@ -70,10 +70,14 @@ def test_it_is_told_in_words_and_drawn(few_figures, looked, collapsed, tmp_path)
     assert any("holds" in alternative and "of the quoted errors" in alternative for alternative in found.figures)
 
 
-def test_results_with_quoted_errors_are_said_to_rest_on_it(collapsed):
-    source = opened(xd.fit(collapsed, "simple", errors="quoted", min_products=1))
+@pytest.mark.parametrize(
+    ("min_products", "words"), [(1, "1 fit of these curves rests"), (4, "0 fits of these curves rest")]
+)
+def test_of_results_with_quoted_errors_those_are_counted_that_rest_on_it(collapsed, min_products, words):
+    """By default the last delays are left out, quoted errors or not: then nothing rests on them."""
+    source = opened(xd.fit(collapsed, "simple", errors="quoted", min_products=min_products))
     looked = survey(source, curves_of(source, source.files(), [0], collapsed), source.files())
-    assert "made with the quoted errors, so these relaxation times rest on one point" in looked.in_words()[0]
+    assert f"made with the quoted errors: {words} on one point" in looked.in_words()[0]
 
 
 def test_shares_leave_out_what_has_no_error():

@@ -166,7 +166,7 @@ def test_curves_of_a_lazy_tree_come_from_the_data_given(few_figures, tmp_path):
     assert "13 curves of 2 files" in found.text
     assert "2 groups" in found.text
     assert len(found.rows("curves")) == 13
-    assert any("run1" in str(name) or "bin 5" in name for name in found.figures)
+    assert any(f"{name}, bin" in figure for name in data["file"].values for figure in found.figures)
 
 
 def test_plain_arrays_are_reported_without_q(few_figures, tmp_path):
@@ -283,8 +283,10 @@ def test_what_is_no_result_is_refused(tmp_path, arguments, error, words):
 def test_laws_that_make_no_sense_are_refused(fits, tmp_path):
     with pytest.raises(ConfigError, match="is none of"):
         report(fits, tmp_path / "r.html", law="magic")
-    with pytest.raises(ConfigError, match="fitted beside every law"):
+    with pytest.raises(ConfigError, match="a report tells D and the exponent"):
         report(fits, tmp_path / "r.html", law="power")
+    with pytest.raises(ConfigError, match="ballistic"):
+        report(fits, tmp_path / "r.html", law="ballistic")
 
 
 def test_only_a_report_is_replaced(fits, tmp_path):
@@ -301,3 +303,11 @@ def test_only_a_report_is_replaced(fits, tmp_path):
 def test_it_is_a_verb_of_the_package(fits, tmp_path):
     assert xd.report is report
     assert xd.report(fits, tmp_path / "sub" / "r.html", figures=False).exists()
+
+
+def test_a_diffusion_coefficient_from_few_bins_is_told_with_what_it_lacks(tmp_path):
+    data = planted().isel(file=[1], qbin=[2, 3])
+    found = Page(report(xd.fit(data, "simple"), tmp_path / "r.html", figures=False))
+    told = sentence(found, "run00001: D =")
+    assert "from 2 of 2 bins" in told
+    assert "Mind: few bins: the scatter tells little" in told or "Mind: one bin holds more than half" in told

@@ -83,6 +83,9 @@ def tau_q(
     if parameter not in names:
         raise ConfigError(f"found is of {parameter!r}, the results have {', '.join(names)}")
     times = fits[["value", "stderr"]].isel(parameter=names.index(parameter))
+    if str(known(fits["unit"])[names.index(parameter)]) == "1/s":  # a rate: one over it is the time
+        times = times.assign(value=1.0 / times["value"], stderr=times["stderr"] / times["value"] ** 2)
+        parameter = f"1/{parameter}"
     times, found = read(times, found[["value", "stderr", "interval", "correlation", "excluded", "chi2_p"]])
     return _drawn(times, found, settings, parameter, axes)
 

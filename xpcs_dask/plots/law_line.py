@@ -8,10 +8,17 @@ import numpy as np
 import xarray as xr
 
 from xpcs_dask.fitting.models import Floats
+from xpcs_dask.physics.laws import LAWS
 from xpcs_dask.prepare import known
 
-TOLD = {"diffusion": "D_um2", "power": "exponent", "diffusion+constant": "D_um2", "diffusion+flow": "D_um2"}
-"""Parameter of each law that the legend tells."""
+TOLD = {
+    "diffusion": ("D_um2", "$D$", " µm² s⁻¹"),
+    "ballistic": ("velocity", "$v$", " Å s⁻¹"),
+    "power": ("exponent", "exponent", ""),
+    "diffusion+constant": ("D_um2", "$D$", " µm² s⁻¹"),
+    "diffusion+flow": ("D_um2", "$D$", " µm² s⁻¹"),
+}
+"""Parameter of each law that the legend tells, its sign and unit."""
 
 
 def law_band(found: xr.Dataset, settings: dict[str, Any], q: Floats) -> tuple[Floats, Floats, Floats]:
@@ -25,10 +32,11 @@ def law_band(found: xr.Dataset, settings: dict[str, Any], q: Floats) -> tuple[Fl
     error = dict(zip(names, found["stderr"].values, strict=True))
     upper = found["interval"].values[-1, 1] if law != "power" else found["interval"].values[0, 1]
     correlation = float(found["correlation"])
-    if law == "diffusion":
-        relative = error["D"] / value["D"]
-        middle, spread_ = 1.0 / (value["D"] * q**2), np.full(q.shape, relative)
-        wide = np.log(upper / value["D_um2"]) / relative
+    if (exponent := LAWS[law].exponent) is not None:
+        coefficient, last = names[0], names[-1]
+        relative = error[coefficient] / value[coefficient]
+        middle, spread_ = 1.0 / (value[coefficient] * q**exponent), np.full(q.shape, relative)
+        wide = np.log(upper / value[last]) / relative
     elif law == "power":
         relative, slope = error["amplitude"] / value["amplitude"], -np.log(q)
         middle = value["amplitude"] * q ** -value["exponent"]
@@ -54,12 +62,12 @@ def _root(first: Any, second: Any, correlation: float) -> Any:
 def told(found: xr.Dataset, law: str) -> str:
     """Say the main parameter of a law with its standard error."""
     names = [str(name) for name in known(found["parameter"])]
-    k = names.index(TOLD[law])
+    name, sign, unit = TOLD[law]
+    k = names.index(name)
     value, error = float(found["value"].values[k]), float(found["stderr"].values[k])
     if not np.isfinite(value):
         return "no law: too few bins"
-    text = with_error(value, error)
-    return f"exponent = {text}" if law == "power" else f"$D$ = {text} µm² s⁻¹"
+    return f"{sign} = {with_error(value, error)}{unit}"
 
 
 def with_error(value: float, error: float) -> str:

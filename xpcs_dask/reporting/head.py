@@ -45,7 +45,9 @@ class Head(BaseModel):
     worst: list[str] = []
     """What to distrust most, in words."""
     diffusion: list[tuple[str, float, float]] = []
-    """File, D and its error in um^2/s, of at most five; of more files their median and extremes."""
+    """File, D and its error in um^2/s: of one file, or the smallest and the largest."""
+    said: int = 0
+    """tau(q) with a D."""
     silent: int = 0
     """tau(q) of which nothing can be said."""
     seconds: float | None = None
@@ -64,7 +66,7 @@ class Head(BaseModel):
         manifest = source.manifest
         said = [one for one in found if one.said and "D_um2" in one.numbers]
         said.sort(key=lambda one: one.numbers["D_um2"].value)
-        told = said if len(said) <= 5 else [said[0], said[len(said) // 2], said[-1]]
+        told = said if len(said) < 2 else [said[0], said[-1]]
         return cls(
             title=title,
             store=str(source.path.resolve()) if source.path else "",
@@ -77,6 +79,7 @@ class Head(BaseModel):
             verdicts={str(v.name).lower(): n for v, n in tally.verdict_counts().items()},
             worst=[f"{alert.title}: {alert.number:,}" for alert in alerts[:3]],
             diffusion=[(files[one.file].name, one.numbers["D_um2"].value, one.numbers["D_um2"].error) for one in told],
+            said=len(said),
             silent=sum(not one.said for one in found),
             seconds=manifest.seconds if manifest else None,
         )

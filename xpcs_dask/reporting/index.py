@@ -121,7 +121,7 @@ def _table(runs: list[Run], folder: Path) -> Table:
         Column("begun", "begun (UTC)"),
         Column("model", "model"),
         *(Column(name, name, "number") for name in ("files", "rejected", "curves", *VERDICTS)),
-        Column("D", "D (µm²/s)", hint="of one file, or smallest, median and largest of several"),
+        Column("D", "D (µm²/s)", hint="of one file, or the smallest to the largest of that many"),
         Column("distrust", "what to distrust most"),
     ]
     header = ["run", "page", "begun", "model", "files", "rejected", "curves", *VERDICTS, "D", "distrust"]
@@ -144,7 +144,9 @@ def _rows(runs: Iterable[Run], folder: Path) -> Iterator[list[Any]]:
 
 
 def _diffusion(head: Head) -> str:
-    told = "; ".join(measured(value, error) for _, value, error in head.diffusion)
+    told = " to ".join(measured(value, error) for _, value, error in head.diffusion)
+    if head.said > 1:
+        told += f" ({head.said:,})"
     if head.silent:
         told += f"{'; ' if told else ''}cannot be said for {head.silent}"
     return told

@@ -72,8 +72,11 @@ def report(
         If `output` exists and is no report.
     """
     begun = time.perf_counter()
-    if law_of(law).name == "power":
-        raise ConfigError("law: power is fitted beside every law; give diffusion, diffusion+constant or diffusion+flow")
+    if law_of(law).name in ("power", "ballistic"):
+        raise ConfigError(
+            f"law: a report tells D and the exponent of q, which '{law}' has not both of; give diffusion, "
+            "diffusion+constant or diffusion+flow"
+        )
     place = Path(output)
     check_place(place)
     source = opened(results)

@@ -15,7 +15,7 @@ from xpcs_dask.reporting.tally import Tally
 
 __all__ = ["contrast", "relaxations"]
 
-TOLD = 5
+TOLD = 8
 """Files whose D is told in a sentence; of more, their range."""
 DIFFERS = 0.05
 """Probability below which an exponent is said to differ from 2."""
@@ -38,8 +38,8 @@ def relaxations(found: Sequence[Relaxation], source: Source, files: Sequence[Fil
     doubted = [one for one in found if one.said and one.doubted]
     if doubted:
         lines.append(
-            f"In {len(doubted)} of {len(said)} cases the bins scatter about {law} more than their errors allow "
-            "(p < 0.01): there D is a mean over what this law does not describe. Errors were enlarged to match."
+            f"In {len(doubted):,} of {count(len(said), 'case')} the bins scatter about {law} more than their errors "
+            "allow (p < 0.01): there D is a mean over what this law does not describe. Errors were enlarged to match."
         )
     return lines
 
@@ -54,7 +54,8 @@ def _one(one: Relaxation, files: Sequence[File]) -> str:
         text += f"; exponent of q {measured(exponent.value, exponent.error)}, which {agrees} (p = {plain(one.p, 2)})"
     else:
         text += "; its exponent cannot be told"
-    return text + "."
+    remarks = one.in_words()
+    return text + (f". Mind: {'; '.join(remarks)}." if remarks else ".")
 
 
 def _name(one: Relaxation, files: Sequence[File]) -> str:
@@ -70,7 +71,7 @@ def _range(said: Sequence[Relaxation], files: Sequence[File]) -> list[str]:
         values = np.array([one.numbers["D_um2"].value for one in own])
         low, middle, high = (own[k] for k in (0, len(own) // 2, -1))
         lines.append(
-            f"{parameter}: D of {len(own)} files, median {plain(float(np.median(values)))} µm²/s, from "
+            f"{parameter}: D of {count(len(own), 'file')}, median {plain(float(np.median(values)))} µm²/s, from "
             f"{plain(values[0])} ({_name(low, files)}) to {plain(values[-1])} ({_name(high, files)}); "
             f"typical error {_relative_error(middle)}."
         )
@@ -79,8 +80,9 @@ def _range(said: Sequence[Relaxation], files: Sequence[File]) -> list[str]:
             differ = sum(one.p < DIFFERS for one in exponents)
             median = float(np.median([one.numbers["exponent"].value for one in exponents]))
             lines.append(
-                f"The exponent of q is {plain(median, 3)} in the median; it differs from 2 (p < {DIFFERS:g}) in "
-                f"{differ} of {len(exponents)} files, where chance alone would do so in {DIFFERS * len(exponents):.0f}."
+                f"The exponent of q is {median:.3f} in the median; it differs from 2 (p < {DIFFERS:g}) in "
+                f"{differ} of {count(len(exponents), 'file')}, where chance alone would do so in "
+                f"{DIFFERS * len(exponents):.0f}."
             )
     return lines
 
@@ -126,10 +128,12 @@ def contrast(tally: Tally) -> list[str]:
         trend = {-1: "falls with q", 1: "rises with q", 0: "shows no trend with q beyond its error"}[one.trend]
         lines.append(f"It {trend} ({change}).")
     elif tested and not falls + rises:
-        lines.append(f"In none of {len(tested)} files does it change with q by more than three standard errors.")
+        lines.append(
+            f"In none of {count(len(tested), 'file')} does it change with q by more than three standard errors."
+        )
     elif tested:
         lines.append(
-            f"It falls with q in {falls} and rises in {rises} of {len(tested)} files by more than three standard "
-            f"errors; in {len(tested) - falls - rises} there is no trend beyond the errors."
+            f"It falls with q in {falls} and rises in {rises} of {count(len(tested), 'file')} by more than three "
+            f"standard errors; in {len(tested) - falls - rises} there is no trend beyond the errors."
         )
     return lines

@@ -32,6 +32,8 @@ class Survey:
     curves: int
     dominated: int
     """Curves of which one point holds more than a quarter of the quoted weight."""
+    resting: int
+    """Of these, curves whose fit one point dominated indeed."""
     quoted: bool
     """Whether the results were made with quoted errors."""
     story: Story | None
@@ -46,7 +48,8 @@ class Survey:
                 "weight, if the errors are taken as the files quote them."
             ]
         used = (
-            "These results were made with the quoted errors, so these relaxation times rest on one point."
+            f"These results were made with the quoted errors: {count(self.resting, 'fit')} of these curves "
+            f"{'rests' if self.resting == 1 else 'rest'} on one point; in the others it was left out."
             if self.quoted
             else "These results were not made with the quoted errors; other programs that take them are misled."
         )
@@ -58,7 +61,7 @@ class Survey:
 
 def survey(source: Source, found: Found, files: Sequence[File]) -> Survey:
     """Look at the quoted errors of the curves that were read, and tell the worst case that has a decay."""
-    curves = dominated = looked = 0
+    curves = dominated = resting = looked = 0
     candidates: list[tuple[bool, float, int, dict[str, int]]] = []
     for at, own in found.items():
         if isinstance(own, str) or "g2_err" not in own:
@@ -70,6 +73,7 @@ def survey(source: Source, found: Found, files: Sequence[File]) -> Survey:
         curves += shares.size
         for place in np.argwhere(shares > DOMINANT):
             dominated += 1
+            resting += int(int(codes["flags"].values[tuple(place)]) & Flag.ONE_POINT_DOMINATES > 0)
             where = dict(zip(map(str, codes["status"].dims), place.tolist(), strict=True))
             candidates.append((_has_decay(codes, where), float(shares[tuple(place)]), at, _in_group(where, position)))
     story = None
@@ -78,7 +82,7 @@ def survey(source: Source, found: Found, files: Sequence[File]) -> Survey:
         group, _ = _group_of(source, at)
         worst: Any = found[at]
         story = tell(source, group, worst, files[at].name, where)
-    return Survey(looked, curves, dominated, source.config.get("errors") == "quoted", story)
+    return Survey(looked, curves, dominated, resting, source.config.get("errors") == "quoted", story)
 
 
 def _can_tell(source: Source) -> bool:

@@ -91,7 +91,8 @@ def quality(source: Source, tally: Tally) -> list[str]:
     if np.isfinite(middle):
         lines.append(
             f"Reduced chi² of the fitted curves: median {plain(middle, 3)}, from {plain(low, 3)} (5 %) to "
-            f"{plain(high, 3)} (95 %); near 1 the errors and the model agree with the scatter."
+            f"{plain(high, 3)} (95 %); near 1 errors and model agree with the scatter; correlated delays "
+            "bring it below."
         )
     rest = [(ErrorsFrom(k), int(n)) for k, n in enumerate(tally.errors_from) if n]
     if rest:
