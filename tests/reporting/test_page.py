@@ -311,3 +311,9 @@ def test_a_diffusion_coefficient_from_few_bins_is_told_with_what_it_lacks(tmp_pa
     told = sentence(found, "run00001: D =")
     assert "from 2 of 2 bins" in told
     assert "Mind: few bins: the scatter tells little" in told or "Mind: one bin holds more than half" in told
+
+
+def test_two_relaxation_times_of_a_file_are_two_cases(tmp_path):
+    data = planted().isel(file=[1], qbin=[4])  # noise
+    found = Page(report(xd.fit(data, "double"), tmp_path / "r.html", figures=False))
+    assert "D cannot be said for 2 of 2 cases (run00001, tau1, run00001, tau2)" in found.text

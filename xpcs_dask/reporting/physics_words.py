@@ -58,6 +58,11 @@ def _one(one: Relaxation, files: Sequence[File]) -> str:
     return text + (f". Mind: {'; '.join(remarks)}." if remarks else ".")
 
 
+def _counted(found: Sequence[Relaxation]) -> str:
+    """Count files; cases where a file has several, one for each relaxation time or segment."""
+    return count(len(found), "file" if len({one.file for one in found}) == len(found) else "case")
+
+
 def _name(one: Relaxation, files: Sequence[File]) -> str:
     others = [f"{name} {label}" for name, label in one.labels.items()]
     times = [one.parameter] if one.parameter != "tau" else []
@@ -71,7 +76,7 @@ def _range(said: Sequence[Relaxation], files: Sequence[File]) -> list[str]:
         values = np.array([one.numbers["D_um2"].value for one in own])
         low, middle, high = (own[k] for k in (0, len(own) // 2, -1))
         lines.append(
-            f"{parameter}: D of {count(len(own), 'file')}, median {plain(float(np.median(values)))} µm²/s, from "
+            f"{parameter}: D of {_counted(own)}, median {plain(float(np.median(values)))} µm²/s, from "
             f"{plain(values[0])} ({_name(low, files)}) to {plain(values[-1])} ({_name(high, files)}); "
             f"typical error {_relative_error(middle)}."
         )
@@ -100,7 +105,7 @@ def _silent(silent: Sequence[Relaxation], found: Sequence[Relaxation], files: Se
     bins = sum(one.bins for one in silent)
     most = ", ".join(f"{name} {number:,}" for name, number in reasons.most_common(4))
     which = ", ".join(_name(one, files) for one in silent) if len(silent) <= TOLD else ""
-    text = f"D cannot be said for {len(silent)} of {count(len(found), 'file')}" + (f" ({which})" if which else "")
+    text = f"D cannot be said for {len(silent)} of {_counted(found)}" + (f" ({which})" if which else "")
     return text + (
         f": of their {count(bins, 'bin')} too few can be trusted ({most}; a bin may have several)." if most else "."
     )
