@@ -63,6 +63,9 @@ def no_fits(monkeypatch):
         pytest.param(5000, 61, 0, marks=pytest.mark.slow),
         pytest.param(50_000, 61, 0, marks=pytest.mark.slow),
         pytest.param(2000, 61, 100, marks=pytest.mark.slow),
+        pytest.param(5000, 61, 500, marks=pytest.mark.slow),
+        pytest.param(20_000, 61, 100, marks=pytest.mark.slow),
+        pytest.param(50_000, 43, 50, marks=pytest.mark.slow),
     ],
 )
 def test_memory_is_bounded_by_an_estimate_close_to_it(bins, delays, samples):
