@@ -61,7 +61,7 @@ async def look(link, tmp_path, states):
             if seen.get("bars") and drawn > first:
                 await asyncio.sleep(1)  # the page draws a moment after it knows
                 await dashboard.photograph(tmp_path / "dashboard.png")
-                return first, seen, await dashboard.ask("document.title"), dashboard.errors
+                return first, seen, await dashboard.ask("location.pathname"), dashboard.errors
             await asyncio.sleep(0.2)
         raise AssertionError(f"nothing of the tasks was seen in {SECONDS} s: {seen}, {states[-1:]}")
 
@@ -87,10 +87,10 @@ def test_tasks_are_seen_by_name_while_they_run(tmp_path, results):
             enough.set()
             work.join(60)
     assert not work.is_alive()
-    first, seen, title, errors = found
+    first, seen, place, errors = found
     assert 0 < first < len(seen["stream"]) <= states[-1].blocks
     assert set(seen["stream"]) == set(seen["bars"]) == {"fit_block"}
-    assert title == "Dask: Status"
+    assert place == "/status"  # the title is another one where Panel was imported in this process
     assert errors == []
     assert (tmp_path / "dashboard.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "dashboard.png").stat().st_size > 20_000
