@@ -22,6 +22,7 @@ __all__ = [
     "Floats",
     "Model",
     "Parameter",
+    "by_name",
     "resolve",
     "signature_of",
 ]
@@ -68,3 +69,11 @@ def resolve(model: str | Model | Evaluate, *, jac: Evaluate | None = None) -> Mo
     for modifier in modifiers:
         found = modified(found, modifier)
     return found
+
+
+def by_name(name: str) -> Model | None:
+    """Record that results with this name of a model were fitted with; None for a function of a user."""
+    try:
+        return resolve(name)
+    except ConfigError:
+        return None

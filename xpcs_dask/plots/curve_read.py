@@ -13,7 +13,7 @@ from xpcs_dask.api import quality
 from xpcs_dask.config import FitConfig
 from xpcs_dask.errors import ConfigError
 from xpcs_dask.fitting.layout import Status
-from xpcs_dask.fitting.models import MODELS, Evaluate, Model, resolve
+from xpcs_dask.fitting.models import MODELS, Evaluate, Model, by_name, resolve
 from xpcs_dask.fitting.quality import PointFlag
 from xpcs_dask.plots.chosen import alone, choose, dataset, heading, read, same, spoken, spread
 from xpcs_dask.plots.points import BARS, OUTSIDE, Curve, Fit
@@ -111,7 +111,7 @@ NEEDED = ("value", "status", "chi2", "dof", "errors_dof", "covariance", "quality
 
 def _model(fits: xr.Dataset, model: str | Model | Evaluate | None) -> Model:
     name = str(fits.attrs.get("model", ""))
-    if model is None and name not in MODELS:
+    if model is None and by_name(name) is None:
         raise ConfigError(f"the results are of the model {name!r}, which is none of {', '.join(MODELS)}: give model=")
     record = resolve(name if model is None else model)
     names = [str(one) for one in known(fits["parameter"])]

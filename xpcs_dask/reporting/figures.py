@@ -14,7 +14,7 @@ from xpcs_dask.api import fit, quality
 from xpcs_dask.config import FitConfig
 from xpcs_dask.errors import XpcsError
 from xpcs_dask.fitting.layout import Flag, Status
-from xpcs_dask.fitting.models import MODELS
+from xpcs_dask.fitting.models import by_name
 from xpcs_dask.plots import style
 from xpcs_dask.reporting.data import Found, of_curve
 from xpcs_dask.reporting.one_point import place_of
@@ -101,7 +101,7 @@ def _curve(source: Source, files: Sequence[File], pick: Pick, own: xr.Dataset, r
     stored = group.isel({dim: [at] for dim, at in pick.at.items()}).load()
     model = str(source.attrs.get("model", ""))
     refitted, note = stored, ""
-    if model in MODELS and pick.status == Status.CONVERGED and "covariance" not in stored:
+    if by_name(model) and pick.status == Status.CONVERGED and "covariance" not in stored:
         config = FitConfig.make(FitConfig(**source.config), detail="full", interval="none", diagnostics="none")
         again = fit(curve, model, config=config).load()
         if np.allclose(

@@ -42,7 +42,7 @@ def drawn(axes: Any, title: str, caption: str, alternative: str) -> Picture:
 
 def one_point(story: Story) -> Picture:
     """Draw the curve with quoted errors and both fits, and below it which point holds how much of the weight."""
-    from xpcs_dask.fitting.models import MODELS
+    from xpcs_dask.fitting.models import resolve
 
     figure = style.figure(height=8.4)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2.0, 1.2))
@@ -61,7 +61,7 @@ def one_point(story: Story) -> Picture:
             colour, line = styles[one.errors]
             top.plot(
                 smooth,
-                MODELS[model].evaluate(smooth, *one.value.values()),
+                resolve(model).evaluate(smooth, *one.value.values()),
                 line,
                 color=colour,
                 linewidth=1.4,

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xpcs_dask.fitting.models import MODELS
+from xpcs_dask.fitting.models import by_name
 from xpcs_dask.reporting.source import PARTS, Source, files_of
 
 __all__ = ["Slab", "relaxation_times", "slabs"]
@@ -69,7 +69,7 @@ def slabs(source: Source) -> Iterator[Slab]:
 
 def relaxation_times(group: xr.Dataset) -> tuple[str, ...]:
     """Parameters that are relaxation times, by the record of the model, else by name and unit."""
-    record = MODELS.get(str(group.attrs.get("model", "")))
+    record = by_name(str(group.attrs.get("model", "")))
     if record is not None:
         return tuple(p.name for p in record.parameters if p.relaxation_time and p.unit == "s")
     pairs = zip(group["parameter"].values.tolist(), group["unit"].values.tolist(), strict=True)

@@ -11,7 +11,7 @@ import xarray as xr
 
 from xpcs_dask.fitting.flags import DOMINANT
 from xpcs_dask.fitting.layout import Flag, Status
-from xpcs_dask.fitting.models import MODELS
+from xpcs_dask.fitting.models import by_name
 from xpcs_dask.reporting.data import Found
 from xpcs_dask.reporting.one_point import Story, quoted_shares, tell
 from xpcs_dask.reporting.slabs import relaxation_times
@@ -87,7 +87,7 @@ def survey(source: Source, found: Found, files: Sequence[File]) -> Survey:
 
 def _can_tell(source: Source) -> bool:
     model = str(source.attrs.get("model", ""))
-    return model in MODELS and bool(relaxation_times(next(iter(source.groups.values()))))
+    return by_name(model) is not None and bool(relaxation_times(next(iter(source.groups.values()))))
 
 
 def _group_of(source: Source, at: int) -> tuple[xr.Dataset, int]:

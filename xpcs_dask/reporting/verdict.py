@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xpcs_dask.fitting.layout import ErrorsFrom, Flag, Status
-from xpcs_dask.fitting.models import MODELS
+from xpcs_dask.fitting.models import by_name
 from xpcs_dask.reporting.source import File, Source
 from xpcs_dask.reporting.spoken import count, plain, share
 from xpcs_dask.reporting.tables import shortened
@@ -62,7 +62,7 @@ def fitted(source: Source, tally: Tally) -> list[str]:
     if len(source.groups) > 1:
         text += f", in {len(source.groups)} groups with a q-map or delays of their own"
     model = str(source.attrs.get("model", "unknown"))
-    record = MODELS.get(model)
+    record = by_name(model)
     formula = str(source.attrs.get("formula") or (record.formula if record else "unknown"))
     lines = [f"{text}. Model {model}: g2 = {written(formula)}."]
     errors = str(source.config.get("errors", "auto"))

@@ -11,7 +11,7 @@ import numpy as np
 
 from xpcs_dask.config import FitConfig
 from xpcs_dask.errors import ConfigError
-from xpcs_dask.fitting.models import MODELS, Floats, Model, resolve
+from xpcs_dask.fitting.models import Floats, Model, by_name
 
 __all__ = ["OPTIONS", "Choices", "default_box", "number"]
 
@@ -127,11 +127,12 @@ class Choices:
     @property
     def record(self) -> Model:
         """The model."""
-        if self.model not in MODELS:
+        record = by_name(self.model)
+        if record is None:
             raise ConfigError(
                 f"the model '{self.model}' is a function of its user, which no store keeps; choose another"
             )
-        return resolve(self.model)
+        return record
 
     def _numbers(self, texts: Mapping[str, str], what: str) -> dict[str, float]:
         """Those given for parameters of the model; texts for those of other models wait."""

@@ -12,7 +12,7 @@ from typing import Any
 from bokeh.models import CustomJS
 
 from xpcs_dask.errors import XpcsError
-from xpcs_dask.fitting.models import MODELS
+from xpcs_dask.fitting.models import by_name
 from xpcs_dask.view import fragments
 from xpcs_dask.view.latest import Latest
 from xpcs_dask.view.refit import Refit, refit
@@ -264,5 +264,5 @@ def _work(job: Any) -> Refit:
 
 def _times(session: Session) -> list[str]:
     """Names of relaxation times."""
-    record = MODELS.get(session.choices.model)
+    record = by_name(session.choices.model)
     return [] if record is None else [p.name for p in record.parameters if p.relaxation_time]

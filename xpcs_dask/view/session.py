@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xpcs_dask.fitting.models import MODELS
+from xpcs_dask.fitting.models import by_name
 from xpcs_dask.prepare import known
 from xpcs_dask.view.choices import Choices
 from xpcs_dask.view.drawing import HAND, OUTLIER, Drawn, Overview, curve, overview, raw_curve
@@ -122,7 +122,7 @@ class Session:
     @property
     def can_fit(self) -> bool:
         """Whether there are curves, and a model that is known."""
-        return self.curves is not None and self.choices.model in MODELS
+        return self.curves is not None and by_name(self.choices.model) is not None
 
     @property
     def level(self) -> float:
@@ -165,7 +165,7 @@ class Session:
         notes = [self.missing] if self.missing else []
         if self._shows_store and self._agreement:
             notes.append(self._agreement)
-        if self.curves is not None and self.choices.model not in MODELS:
+        if self.curves is not None and by_name(self.choices.model) is None:
             notes.append(
                 f"The store was fitted with '{self.choices.model}', a function of its user: choose a model to fit."
             )

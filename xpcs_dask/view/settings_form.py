@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import panel as pn
 
-from xpcs_dask.fitting.models import MODELS
+from xpcs_dask.fitting.models import MODELS, by_name
 from xpcs_dask.prepare import known
 from xpcs_dask.view import fragments
 from xpcs_dask.view.choices import OPTIONS, default_box
@@ -99,7 +99,7 @@ class SettingsForm:
     def show_defaults(self) -> None:
         """Show the rows of the parameters of the model, with the bounds that hold where nothing is typed."""
         session, quiet = self._session, self._quiet
-        record = MODELS.get(session.choices.model)
+        record = by_name(session.choices.model)
         names = () if record is None else record.names
         box = {}
         if record is not None and session.curves is not None:
