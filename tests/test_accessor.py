@@ -53,6 +53,12 @@ def test_verbs_on_results_are_the_functions(curves, fits, tmp_path):
     assert lazy.xpcs.fit("simple")["value"].chunks is not None
 
 
+def test_a_report_is_that_of_the_function(fits, tmp_path):
+    page = fits.xpcs.report(tmp_path / "r.html", figures=False, title="Seen from here")
+    assert page == tmp_path / "r.html"
+    assert "Seen from here" in page.read_text()
+
+
 def test_a_tree_has_the_verbs_too(curves, fits):
     tree = xr.DataTree.from_dict({"/a": curves, "/b": curves.isel(delay=slice(0, -1))})
     found = tree.xpcs.fit("simple")
