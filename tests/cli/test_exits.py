@@ -24,6 +24,8 @@ from xpcs_dask.cli.exits import explain, one_line_errors
         (errors.SchedulerError("nobody answers"), 7, "nobody answers"),
         (OSError(errno.ENOSPC, "No space left on device", "fits.zarr"), 8, "disk is full"),
         (OSError(errno.EDQUOT, "Quota exceeded"), 8, "disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "fits.zarr"), 2, "fits.zarr: Permission denied"),
+        (OSError(errno.EROFS, "Read-only file system", "fits.zarr"), 2, "fits.zarr: Read-only"),
         (OSError(errno.EIO, "Input/output error"), 1, "--debug"),
         (KeyboardInterrupt(), 75, "interrupted"),
         (ZeroDivisionError("division by zero"), 1, "internal error: ZeroDivisionError: division by zero"),

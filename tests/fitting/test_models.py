@@ -10,7 +10,7 @@ import pytest
 from scipy.special import erf
 
 from xpcs_dask.errors import ConfigError, UnknownParameterError
-from xpcs_dask.fitting.models import DOUBLE, MODELS, SINGLE, Model, Parameter, resolve
+from xpcs_dask.fitting.models import DOUBLE, MODELS, SINGLE, Model, Parameter, by_name, resolve
 
 DELAY = np.geomspace(1e-4, 10, 50)
 POINTS = {
@@ -215,3 +215,11 @@ def test_resolve():
     assert resolve(line, jac=max).jacobian is max
     with pytest.raises(ConfigError, match="unknown model 'triple'; known models are simple, single, double"):
         resolve("triple")
+
+
+def test_results_name_their_model_unless_it_is_a_function_of_a_user():
+    found = by_name("single+vibration", ["contrast", "tau", "stretch", "baseline", "amplitude", "frequency"])
+    assert found is not None
+    assert found.name == "single+vibration"
+    assert by_name("my function") is None
+    assert by_name("ballistic", ["contrast", "rate", "baseline"]) is None

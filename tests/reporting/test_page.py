@@ -317,3 +317,30 @@ def test_two_relaxation_times_of_a_file_are_two_cases(tmp_path):
     data = planted().isel(file=[1], qbin=[4])  # noise
     found = Page(report(xd.fit(data, "double"), tmp_path / "r.html", figures=False))
     assert "D cannot be said for 2 of 2 cases (run00001, tau1, run00001, tau2)" in found.text
+
+
+def drawn_in(tmp_path, model):
+    """Text of the report of some curves with a decay that `model` fits, and their names of figures."""
+    data = xd.simulate.curves(1, [0.005, 0.008], diffusion=1e6, frames=20_000, seed=3)
+    page = Page(report(xd.fit(data, model, bounds={"tau": (1e-5, 1)}).compute(), tmp_path / "p.html", data=data))
+    return page.text, [str(image["alt"]) for image in page.all("img")]
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_curves_of_a_modified_model_are_drawn_with_their_band(tmp_path):
+    text, pictures = drawn_in(tmp_path, "simple+vibration")
+    assert any(name.startswith("g2 against delay") for name in pictures)
+    assert "Not drawn" not in text
+
+
+def ballistic(t, contrast, tau, slope, baseline):
+    """A function of a user that is called like a model."""
+    return baseline + contrast * np.exp(-t / tau) + slope * t
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_curves_of_a_function_of_a_user_are_drawn_without_its_fit(tmp_path):
+    text, pictures = drawn_in(tmp_path, ballistic)
+    assert any(name.startswith("g2 against delay") for name in pictures)
+    assert "so the fit is not drawn" in text
+    assert "Not drawn" not in text

@@ -145,3 +145,13 @@ def test_the_overview_has_both_the_refit_and_the_store(session, series, name):
     np.testing.assert_array_equal(found.value, session.found.results["value"].sel(parameter=name))
     assert (found.low < found.value).all()
     assert found.unit == ("s" if name == "tau" else "1")
+
+
+def test_a_model_with_a_vibration_is_fitted_again(series, tmp_path):
+    fits = xd.fit(xd.open_g2(series[0][0]), "simple+vibration")
+    session = Session(open_all([str(xd.save(fits, tmp_path / "vibrating.zarr"))]))
+    assert session.can_fit
+    session.choose_text("held", "frequency", "60")
+    state = fitted(session)
+    assert [line.name for line in state.lines if line.held] == ["frequency"]
+    assert "function of its user" not in " ".join(state.notes)

@@ -14,9 +14,13 @@ import typer
 from xpcs_dask.errors import StrictError, XpcsError
 
 INTERNAL = 1
+USAGE = 2
 MEMORY = 4
 DISK = 8
 INTERRUPTED = 75
+
+OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+"""What a path is that the user gave wrongly, or may not write to."""
 
 P = ParamSpec("P")
 
@@ -54,5 +58,7 @@ def explain(error: BaseException) -> tuple[int, str]:
             return MEMORY, f"error: memory ran out ({text}); use smaller --chunks or fewer workers"
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return DISK, f"error: the disk is full ({text}); free some space and run the same command again"
+        case OSError(errno=number, filename=str(path), strerror=said) if number in OUT_OF_REACH:
+            return USAGE, f"error: {path}: {said}; give another path, or ask for access to this one"
         case _:
             return INTERNAL, f"internal error: {type(error).__name__}: {text}; run again with --debug for the traceback"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from xpcs_dask.errors import ConfigError
@@ -71,9 +71,13 @@ def resolve(model: str | Model | Evaluate, *, jac: Evaluate | None = None) -> Mo
     return found
 
 
-def by_name(name: str) -> Model | None:
-    """Record that results with this name of a model were fitted with; None for a function of a user."""
+def by_name(name: str, parameters: Iterable[object] | None = None) -> Model | None:
+    """Record that results with this name of a model were fitted with; None for a function of a user.
+
+    Functions may have the name of a model: `parameters`, the names in the results, tell them apart.
+    """
     try:
-        return resolve(name)
+        found = resolve(name)
     except ConfigError:
         return None
+    return found if parameters is None or list(found.names) == [str(one) for one in parameters] else None

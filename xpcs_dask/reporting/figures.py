@@ -14,14 +14,13 @@ from xpcs_dask.api import fit, quality
 from xpcs_dask.config import FitConfig
 from xpcs_dask.errors import XpcsError
 from xpcs_dask.fitting.layout import Flag, Status
-from xpcs_dask.fitting.models import by_name
 from xpcs_dask.plots import style
 from xpcs_dask.reporting.data import Found, of_curve
 from xpcs_dask.reporting.one_point import place_of
 from xpcs_dask.reporting.picks import Pick
 from xpcs_dask.reporting.pictures import Picture, drawn, one_point
 from xpcs_dask.reporting.relaxation import Relaxation, can_be_asked
-from xpcs_dask.reporting.slabs import relaxation_times
+from xpcs_dask.reporting.slabs import model_of, relaxation_times
 from xpcs_dask.reporting.source import File, Source
 from xpcs_dask.reporting.spoken import measured, plain
 from xpcs_dask.reporting.survey import Survey
@@ -60,7 +59,8 @@ class Gallery:
         try:
             pictures.append(draw(*about))
         except (XpcsError, OSError) as error:
-            self.missing.append(f"{what}: {error}")
+            if (line := f"{what}: {error}") not in self.missing:
+                self.missing.append(line)
 
 
 def gallery(
@@ -100,8 +100,8 @@ def _curve(source: Source, files: Sequence[File], pick: Pick, own: xr.Dataset, r
     curve = of_curve(own, group, pick.at).load()
     stored = group.isel({dim: [at] for dim, at in pick.at.items()}).load()
     model = str(source.attrs.get("model", ""))
-    refitted, note = stored, ""
-    if by_name(model) and pick.status == Status.CONVERGED and "covariance" not in stored:
+    refitted, note, known_model = stored, "", model_of(group) is not None
+    if known_model and pick.status == Status.CONVERGED and "covariance" not in stored:
         config = FitConfig.make(FitConfig(**source.config), detail="full", interval="none", diagnostics="none")
         again = fit(curve, model, config=config).load()
         if np.allclose(
@@ -110,7 +110,9 @@ def _curve(source: Source, files: Sequence[File], pick: Pick, own: xr.Dataset, r
             refitted = again
         else:
             note = " A fit made now gives other numbers (other versions, or another file), so no band is drawn."
-    if pick.status != Status.CONVERGED:
+    if pick.status == Status.CONVERGED and not known_model:
+        note = " The model is a function of its user, which results do not keep, so the fit is not drawn."
+    if pick.status != Status.CONVERGED or not known_model:
         axes = plots.g2(curve, config=FitConfig(**source.config))
     else:
         axes = plots.g2(curve, refitted)

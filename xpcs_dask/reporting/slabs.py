@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xpcs_dask.fitting.models import by_name
+from xpcs_dask.fitting.models import Model, by_name
 from xpcs_dask.reporting.source import PARTS, Source, files_of
 
 __all__ = ["Slab", "relaxation_times", "slabs"]
@@ -67,9 +67,14 @@ def slabs(source: Source) -> Iterator[Slab]:
         files += len(files_of(group, source.name))
 
 
+def model_of(group: xr.Dataset) -> Model | None:
+    """Record of the model of results; None if it was a function of a user."""
+    return by_name(str(group.attrs.get("model", "")), group["parameter"].values)
+
+
 def relaxation_times(group: xr.Dataset) -> tuple[str, ...]:
     """Parameters that are relaxation times, by the record of the model, else by name and unit."""
-    record = by_name(str(group.attrs.get("model", "")))
+    record = model_of(group)
     if record is not None:
         return tuple(p.name for p in record.parameters if p.relaxation_time and p.unit == "s")
     pairs = zip(group["parameter"].values.tolist(), group["unit"].values.tolist(), strict=True)

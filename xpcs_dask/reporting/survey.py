@@ -11,10 +11,9 @@ import xarray as xr
 
 from xpcs_dask.fitting.flags import DOMINANT
 from xpcs_dask.fitting.layout import Flag, Status
-from xpcs_dask.fitting.models import by_name
 from xpcs_dask.reporting.data import Found
 from xpcs_dask.reporting.one_point import Story, quoted_shares, tell
-from xpcs_dask.reporting.slabs import relaxation_times
+from xpcs_dask.reporting.slabs import model_of, relaxation_times
 from xpcs_dask.reporting.source import File, Source
 from xpcs_dask.reporting.spoken import count
 
@@ -86,8 +85,8 @@ def survey(source: Source, found: Found, files: Sequence[File]) -> Survey:
 
 
 def _can_tell(source: Source) -> bool:
-    model = str(source.attrs.get("model", ""))
-    return by_name(model) is not None and bool(relaxation_times(next(iter(source.groups.values()))))
+    group = next(iter(source.groups.values()))
+    return model_of(group) is not None and bool(relaxation_times(group))
 
 
 def _group_of(source: Source, at: int) -> tuple[xr.Dataset, int]:

@@ -21,7 +21,9 @@ __all__ = ["SettingsForm"]
 TYPING = 300
 """Milliseconds without a key after which a text is taken."""
 COLUMNS = (("low", "lower bound"), ("high", "upper bound"), ("held", "held at"))
-MOST = max(len(model.parameters) for model in MODELS.values())
+VIBRATION = 2
+"""Parameters that the modifier adds."""
+MOST = max(len(model.parameters) for model in MODELS.values()) + VIBRATION
 TITLES = {
     "errors": "Errors that weigh the points",
     "robust": "Outliers",

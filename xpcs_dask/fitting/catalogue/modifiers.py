@@ -37,7 +37,7 @@ def with_vibration(model: Model) -> Model:
         raise ConfigError(f"model '{model.name}' has a vibration already")
     return Model(
         name=f"{model.name}+vibration",
-        formula=f"vibrating: (g2 - baseline) times 1 + amplitude * cos(2 * pi * frequency * t), g2 = {model.formula}",
+        formula=f"{model.formula}, its decay (g2 - baseline) times 1 + amplitude * cos(2 * pi * frequency * t)",
         parameters=(
             *model.parameters,
             Parameter(name="amplitude", lower=0.0, upper=1.0, description="share of the decay that oscillates"),
