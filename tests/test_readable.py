@@ -43,6 +43,7 @@ def test_text_with_an_address_is_no_link():
     [
         xd.FitConfig(),
         xd.FitConfig(bounds={"tau": (1e-5, 10)}, loss="huber", q_range=(0.003, 0.02), detail="core"),
+        xd.FitConfig(bounds={"tau": (1e-5, float("inf"))}, delay_range=(1e-4, float("inf"))),
         xd.BootstrapConfig(resamples=500, seed=7),
         xd.RunConfig(inputs=["a.hdf"], bootstrap={"resamples": 50}, fit={"errors": "quoted"}),
     ],

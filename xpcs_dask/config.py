@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from xpcs_dask.errors import ConfigError
-from xpcs_dask.readable import card, changed
+from xpcs_dask.readable import card, changed, written
 
 Loss: TypeAlias = Literal["linear", "soft_l1", "huber", "cauchy", "arctan", "tukey"]
 Covariance: TypeAlias = Literal["auto", "wald", "scaled", "hc3", "theory", "cluster"]
@@ -62,6 +62,13 @@ class Settings(BaseModel):
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         return changed(self, super().__repr_args__())
+
+    def keywords(self) -> str:
+        """Write the settings that are not at their default as they are given in a call."""
+        return ", ".join(f"{name}={written(value)}" for name, value in self.__repr_args__())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.keywords()})"
 
     def _repr_html_(self) -> str:
         rows = {str(name): repr(value) for name, value in self.__repr_args__()}

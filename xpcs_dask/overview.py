@@ -1,4 +1,4 @@
-"""What a Dataset of curves or of results holds, in a few lines: for a prompt, a notebook, a head of a report."""
+"""What a Dataset of curves or of results holds, in a few lines: for a prompt or a notebook."""
 
 from __future__ import annotations
 

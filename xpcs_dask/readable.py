@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["card", "changed", "share", "size"]
+__all__ = ["card", "changed", "share", "size", "written"]
 
 UNITS = ((10**3, "kB"), (10**6, "MB"), (10**9, "GB"))
 FEWEST = 10
@@ -48,6 +49,15 @@ def changed(record: BaseModel, named: Iterable[tuple[str | None, Any]]) -> Itera
             continue
         counts = isinstance(value, dict) and all(isinstance(number, int) for number in value.values())
         yield name, {key: number for key, number in value.items() if number} if counts else value
+
+
+def written(value: Any) -> str:
+    """Write a value as Python reads it again, infinite numbers too."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key!r}: {written(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(written, value))}{',' * (len(value) == 1)})"
+    return f'float("{value}")' if isinstance(value, float) and not math.isfinite(value) else repr(value)
 
 
 def _unit(nbytes: int) -> tuple[int, str]:

@@ -12,7 +12,7 @@ from tests.plots.test_curve_figure import texts
 from xpcs_dask import plots
 from xpcs_dask.errors import ConfigError
 from xpcs_dask.physics.laws import LAWS
-from xpcs_dask.plots.law_line import law_band, told, with_error
+from xpcs_dask.plots.law_line import law_band, told
 
 Q = np.geomspace(0.004, 0.02, 9)
 
@@ -109,20 +109,6 @@ def test_too_few_bins_are_said():
     axes = plots.tau_q(fits, xd.dispersion(fits, "power", q_range=(0.02, 0.021)))
     assert any("no law" in text for text in texts(axes))
     assert not any("band" in text for text in texts(axes))
-
-
-@pytest.mark.parametrize(
-    ("value", "error", "text"),
-    [
-        (1.0203, 0.0312, "1.020 ± 0.031"),
-        (153.2, 12.0, "153 ± 12"),
-        (9.96e-3, 1.1e-4, "(9.96 ± 0.11) × $10^{-3}$"),
-        (1e-6, 2e-8, "(1.000 ± 0.020) × $10^{-6}$"),
-        (2.0, np.nan, "2"),
-    ],
-)
-def test_numbers_have_two_digits_of_their_error(value, error, text):
-    assert with_error(value, error) == text
 
 
 def test_what_cannot_be_drawn_is_refused():

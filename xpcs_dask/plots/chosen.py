@@ -10,6 +10,7 @@ import xarray as xr
 
 from xpcs_dask.errors import ConfigError
 from xpcs_dask.prepare import known
+from xpcs_dask.spoken import cut
 
 LONG = 24
 """Letters of a label, at most."""
@@ -158,8 +159,7 @@ def heading(data: xr.Dataset, dim: str) -> str:
 
 def label_of(label: Any) -> str:
     """Short text of a label: of a long name of a file its beginning and its end."""
-    text = f"{label:.6g}" if isinstance(label, float | np.floating) else str(label)
-    return text if len(text) <= LONG else f"{text[: LONG // 2]}…{text[-LONG // 3 :]}"
+    return cut(f"{label:.6g}" if isinstance(label, float | np.floating) else str(label), LONG)
 
 
 def labels_of(data: xr.Dataset, dim: str) -> list[str]:

@@ -10,6 +10,7 @@ import xarray as xr
 from xpcs_dask.fitting.models import Floats
 from xpcs_dask.physics.laws import LAWS
 from xpcs_dask.prepare import known
+from xpcs_dask.spoken import measured
 
 TOLD = {
     "diffusion": ("D_um2", "$D$", " µm² s⁻¹"),
@@ -67,16 +68,4 @@ def told(found: xr.Dataset, law: str) -> str:
     value, error = float(found["value"].values[k]), float(found["stderr"].values[k])
     if not np.isfinite(value):
         return "no law: too few bins"
-    return f"{sign} = {with_error(value, error)}{unit}"
-
-
-def with_error(value: float, error: float) -> str:
-    """Write a number with its error, both to two digits of the error: ``1.020 ± 0.031``."""
-    if not (np.isfinite(error) and error > 0):
-        return f"{value:.3g}"
-    digits = 1 - int(np.floor(np.log10(error)))
-    if -2 < digits < 5:
-        return f"{value:.{max(digits, 0)}f} ± {error:.{max(digits, 0)}f}"
-    exponent = int(np.floor(np.log10(abs(value)))) if value else 0
-    places = max(0, digits + exponent)
-    return f"({value / 10.0**exponent:.{places}f} ± {error / 10.0**exponent:.{places}f}) × $10^{{{exponent}}}$"
+    return f"{sign} = {measured(value, error)}{unit}"

@@ -22,10 +22,10 @@ from xpcs_dask.reporting.pictures import Picture, drawn, one_point
 from xpcs_dask.reporting.relaxation import Relaxation, can_be_asked
 from xpcs_dask.reporting.slabs import model_of, relaxation_times
 from xpcs_dask.reporting.source import File, Source
-from xpcs_dask.reporting.spoken import measured, plain
 from xpcs_dask.reporting.survey import Survey
 from xpcs_dask.reporting.tables import shortened
 from xpcs_dask.reporting.words import FLAGS, STATUSES
+from xpcs_dask.spoken import measured, plain
 
 __all__ = ["Gallery", "gallery"]
 

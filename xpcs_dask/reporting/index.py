@@ -13,9 +13,9 @@ from xpcs_dask.errors import FileRejected, NoUsableInputError, XpcsError
 from xpcs_dask.reporting.head import Head, check_place, state_of
 from xpcs_dask.reporting.page import report, report_path
 from xpcs_dask.reporting.render import render, write
-from xpcs_dask.reporting.spoken import measured
 from xpcs_dask.reporting.tables import Column, Table
 from xpcs_dask.reporting.words import Verdict
+from xpcs_dask.spoken import measured
 
 __all__ = ["Run", "index"]
 

@@ -14,7 +14,7 @@ from xpcs_dask.reporting.relaxation import Quantity, Relaxation
 from xpcs_dask.reporting.slabs import Slab
 from xpcs_dask.reporting.source import File, Source
 from xpcs_dask.reporting.tables import Column, Table
-from xpcs_dask.reporting.tally import Tally, reduced_chi2
+from xpcs_dask.reporting.tally import Tally
 from xpcs_dask.reporting.words import FLAGS, Verdict, Weight, verdicts
 
 __all__ = ["Curves", "files_table", "rejected_table", "relaxation_table"]
@@ -94,7 +94,7 @@ class Curves:
             if self.interval:
                 ends = columns["interval"][rows, slab.names.index(name)] if known and "interval" in columns else None
                 table += [none, none] if ends is None else [ends[:, 0].tolist(), ends[:, 1].tolist()]
-        table.append(reduced_chi2(slab)[rows].tolist())
+        table.append(slab.reduced_chi2[rows].tolist())
         table += [columns[name][rows].tolist() for name in ("dof", "n_used")]
         table.append([_rung(code) for code in columns["rung"][rows].tolist()])
         origin = columns["errors_from"][rows].tolist() if "errors_from" in columns else [0] * rows.size

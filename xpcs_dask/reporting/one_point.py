@@ -16,7 +16,7 @@ from xpcs_dask.fitting.layout import Flag, flag_names
 from xpcs_dask.reporting.data import of_curve
 from xpcs_dask.reporting.slabs import relaxation_times
 from xpcs_dask.reporting.source import Source
-from xpcs_dask.reporting.spoken import measured, plain
+from xpcs_dask.spoken import measured, plain
 
 __all__ = ["DEFAULT", "QUOTED", "Story", "Variant", "place_of", "quoted_shares", "tell"]
 

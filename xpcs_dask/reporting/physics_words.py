@@ -9,9 +9,9 @@ import numpy as np
 
 from xpcs_dask.reporting.relaxation import Relaxation, can_be_asked
 from xpcs_dask.reporting.source import File, Source
-from xpcs_dask.reporting.spoken import count, measured, plain
 from xpcs_dask.reporting.tables import shortened
 from xpcs_dask.reporting.tally import Tally
+from xpcs_dask.spoken import count, measured, plain
 
 __all__ = ["contrast", "relaxations"]
 

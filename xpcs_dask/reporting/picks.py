@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from xpcs_dask.fitting.layout import Flag, Status
 from xpcs_dask.reporting.slabs import Slab
-from xpcs_dask.reporting.tally import reduced_chi2
 from xpcs_dask.reporting.words import FLAGS, STATUSES, Verdict, Weight, verdicts
 
 __all__ = ["Pick", "Picks"]
@@ -60,7 +59,7 @@ class Picks:
         """Look through a slab."""
         status, flags = slab.columns["status"], slab.columns["flags"]
         fitted = status == Status.CONVERGED
-        reduced, judged = reduced_chi2(slab), verdicts(status, flags)
+        reduced, judged = slab.reduced_chi2, verdicts(status, flags)
         for code in Status:
             rows = np.flatnonzero(status == code)
             if code != Status.CONVERGED and rows.size and code not in self.failed:

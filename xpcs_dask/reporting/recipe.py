@@ -10,7 +10,7 @@ from typing import Any
 
 from xpcs_dask.config import BootstrapConfig, FitConfig, RunConfig
 from xpcs_dask.reporting.source import File, Source
-from xpcs_dask.reporting.spoken import plain
+from xpcs_dask.spoken import plain
 
 __all__ = ["Recipe", "command", "recipe", "settings", "told"]
 
@@ -139,8 +139,6 @@ def _python(source: Source, files: Sequence[File]) -> str:
     paths = [file.path for file in files]
     if not all(paths):
         return ""
-    default = json.loads(FitConfig().model_dump_json())
-    told = {name: value for name, value in source.config.items() if value != default.get(name)}
     lines = ["import xpcs_dask as xd", ""]
     if len(paths) <= LISTED:
         lines += ["paths = [", *(f"    {path!r}," for path in paths), "]"]
@@ -148,7 +146,7 @@ def _python(source: Source, files: Sequence[File]) -> str:
         lines = ["import csv", "", *lines]
         lines.append('paths = [row["path"] for row in csv.DictReader(open("files.csv"))]  # downloaded from this page')
     split = ', on_mismatch="split"' if len(source.groups) > 1 else ""
-    arguments = "".join(f", {name}={value!r}" for name, value in told.items())
+    given = (repr(source.attrs.get("model", "single")), FitConfig.make(**source.config).keywords())
     lines.append(f"data = xd.open_g2(paths{split})")
-    lines.append(f"fits = xd.fit(data, {source.attrs.get('model', 'single')!r}{arguments})")
+    lines.append(f"fits = xd.fit(data, {', '.join(filter(None, given))})")
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from xpcs_dask.readable import size
 from xpcs_dask.reporting.head import GENERATOR, as_json
-from xpcs_dask.reporting.spoken import count, measured, plain
+from xpcs_dask.spoken import count, measured, plain
 
 __all__ = ["render", "write"]
 

@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xpcs_dask.fitting.models import Model, by_name
+from xpcs_dask.fitting.uncertainty import reduced_chi2
 from xpcs_dask.reporting.source import PARTS, Source, files_of
 
 __all__ = ["Slab", "relaxation_times", "slabs"]
@@ -47,6 +48,11 @@ class Slab:
     def of(self, name: str, variable: str = "value") -> NDArray[np.float64]:
         """Value or stderr (n,) of one parameter."""
         return np.asarray(self.columns[variable][:, self.names.index(name)], dtype=np.float64)
+
+    @property
+    def reduced_chi2(self) -> NDArray[np.float64]:
+        """chi2 over degrees of freedom (n,); NaN where there are none."""
+        return reduced_chi2(self.columns["chi2"], self.columns["dof"])
 
     @property
     def times(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from xpcs_dask.reporting.data import Found
 from xpcs_dask.reporting.one_point import Story, quoted_shares, tell
 from xpcs_dask.reporting.slabs import model_of, relaxation_times
 from xpcs_dask.reporting.source import File, Source
-from xpcs_dask.reporting.spoken import count
+from xpcs_dask.spoken import count
 
 __all__ = ["Survey", "survey"]
 

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from xpcs_dask.reporting.spoken import measured, plain
 from xpcs_dask.reporting.words import FLAGS, Weight
+from xpcs_dask.spoken import cut, measured, plain
 
 __all__ = ["Cell", "Column", "Table", "shortened"]
 
@@ -139,5 +139,4 @@ def _number(value: Any) -> float:
 
 def shortened(text: str, most: int = 28) -> str:
     """Name of a file without what all have at the end; of a long one the beginning and the end."""
-    text = ENDING.sub("", text)
-    return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most - most // 2 - 1) :]}"
+    return cut(ENDING.sub("", text), most)

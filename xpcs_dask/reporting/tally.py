@@ -72,7 +72,7 @@ class Tally:
         fitted = status == Status.CONVERGED
         if "errors_from" in columns:
             np.add.at(self.errors_from, columns["errors_from"][fitted].astype(np.intp), 1)
-        reduced = reduced_chi2(slab)
+        reduced = slab.reduced_chi2
         self.chi2.append(reduced[fitted].astype(np.float32))
         self._range(slab)
         self._by_file(slab, judged, np.where(fitted, reduced, np.nan))
@@ -109,12 +109,6 @@ class Tally:
         found = np.concatenate(self.chi2) if self.chi2 else np.zeros(0, np.float32)
         found = found[np.isfinite(found)]
         return [float(x) for x in np.quantile(found, at)] if found.size else [np.nan for _ in at]
-
-
-def reduced_chi2(slab: Slab) -> NDArray[np.float64]:
-    """chi2 over degrees of freedom (n,); NaN where there are none."""
-    dof = slab.columns["dof"].astype(np.float64)
-    return np.asarray(slab.columns["chi2"] / np.where(dof > 0, dof, np.nan))
 
 
 def contrast_of(value: Any, error: Any, q: Any) -> Contrast:

@@ -10,10 +10,10 @@ import numpy as np
 from xpcs_dask.fitting.layout import ErrorsFrom, Flag, Status
 from xpcs_dask.fitting.models import by_name
 from xpcs_dask.reporting.source import File, Source
-from xpcs_dask.reporting.spoken import count, plain, share
 from xpcs_dask.reporting.tables import shortened
 from xpcs_dask.reporting.tally import Tally, mostly
 from xpcs_dask.reporting.words import ERRORS_FROM, FLAGS, STATUSES, VERDICTS, Verdict, Weight, Word
+from xpcs_dask.spoken import count, plain, share
 
 __all__ = ["Alert", "distrust", "fitted", "headline", "quality"]
 

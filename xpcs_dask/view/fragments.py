@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from html import escape
 
+from xpcs_dask.spoken import measured
 from xpcs_dask.view.state import REFIT, STORE, UNREAD, Line, State
 
 __all__ = ["badge", "code", "columns", "header", "message", "parameters", "plain", "said", "short", "top"]
@@ -123,9 +124,4 @@ def _with_error(line: Line) -> str:
         return f"{short(line.value)} <span class='dim'>held</span>"
     if line.no_error or not math.isfinite(line.stderr):
         return f"{short(line.value)} <span class='dim'>no error</span>"
-    size = max(abs(line.value), line.stderr)
-    power = math.floor(math.log10(size)) if size > 0 else 0
-    power = 0 if -3 <= power < 4 else power
-    decimals = max(0, 1 - math.floor(math.log10(line.stderr)) + power)
-    value, error = f"{line.value / 10**power:.{decimals}f}", f"{line.stderr / 10**power:.{decimals}f}"
-    return f"{value} ± {error}" if power == 0 else f"({value} ± {error})·10<sup>{power}</sup>"
+    return escape(measured(line.value, line.stderr))

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
 import xarray as xr
 
-from xpcs_dask.config import FitConfig
+from xpcs_dask.config import RunConfig
+from xpcs_dask.reporting import recipe
 from xpcs_dask.view.refit import Excluded, Refit
 from xpcs_dask.view.sources import Origin
 
 __all__ = ["command", "python"]
-
-ONLY_PYTHON = ("min_products", "absolute_sigma")
-"""Settings that ``xpcs-dask fit`` does not take."""
 
 
 def python(found: Refit, origin: Origin, curves: xr.Dataset) -> str:
@@ -33,9 +29,8 @@ def python(found: Refit, origin: Origin, curves: xr.Dataset) -> str:
         lines.append(f"data = data.isel({_keywords(numbers)})")
     if found.excluded:
         lines += _left_out(found.excluded, curves)
-    settings = _changed(found.config)
-    given = [repr(found.choices.model), *(f"{name}={value}" for name, value in settings.items())]
-    return "\n".join([*lines, f"fits = xd.fit(data, {', '.join(given)})"])
+    given = ", ".join(filter(None, (repr(found.choices.model), found.config.keywords())))
+    return "\n".join([*lines, f"fits = xd.fit(data, {given})"])
 
 
 def command(found: Refit, origin: Origin) -> tuple[str, str]:
@@ -44,40 +39,10 @@ def command(found: Refit, origin: Origin) -> tuple[str, str]:
         return "", "points excluded by hand cannot be told on the command line; take the Python call"
     if origin.at:
         return "", "the command line fits all of a stack; take the Python call for a part of it"
-    settings = found.config
-    if odd := [name for name in ONLY_PYTHON if getattr(settings, name) != getattr(FitConfig(), name)]:
-        return "", f"the command line does not take {', '.join(odd)}; take the Python call"
-    words = ["xpcs-dask", "fit", origin.path, "-o", "refit.zarr", "--model", found.choices.model]
-    for name, (low, high) in settings.bounds.items():
-        words.append(f"--bounds={name}={low!r},{high!r}")
-    for name, value in settings.fixed.items():
-        words.append(f"--fix={name}={value!r}")
-    for name in ("loss", "loss_scale", "search", "errors", "covariance", "weights", "robust", "diagnostics", "level"):
-        if (value := getattr(settings, name)) != getattr(FitConfig(), name):
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    for name in ("q_range", "delay_range"):
-        if (limits := getattr(settings, name)) is not None:
-            words.append(f"--{name.replace('_', '-')}={limits[0]!r},{limits[1]!r}")
-    words += ["--interval", settings.interval, "--detail", "full"]
-    words += [word for name, value in origin.told.items() for word in (f"--{name.replace('_', '-')}", value)]
-    return shlex.join(words), ""
-
-
-def _changed(config: FitConfig) -> dict[str, str]:
-    """List settings that are not at their default, as Python writes them."""
-    plain = FitConfig()
-    found = {name: getattr(config, name) for name in type(config).model_fields}
-    return {name: _written(value) for name, value in found.items() if value != getattr(plain, name)}
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key!r}: {_written(one)}" for key, one in value.items()) + "}"
-    if isinstance(value, tuple):
-        return "(" + ", ".join(map(_written, value)) + ")"
-    if isinstance(value, float) and math.isinf(value):
-        return f'float("{value}")'
-    return repr(value)
+    told: dict[str, Any] = dict(origin.told)
+    job = RunConfig(inputs=(origin.path,), output="refit.zarr", model=found.choices.model, fit=found.config, **told)
+    line = recipe.command(job)
+    return line, "" if line else "the command line does not take all of these settings; take the Python call"
 
 
 def _keywords(values: Mapping[str, Any]) -> str:

@@ -1,10 +1,10 @@
-"""Numbers as a person reads them."""
+"""Numbers and names as a person reads them."""
 
 from __future__ import annotations
 
 import math
 
-__all__ = ["count", "measured", "plain", "share"]
+__all__ = ["count", "cut", "measured", "plain", "share"]
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -40,6 +40,11 @@ def measured(value: float, error: float) -> str:
 def count(number: int, one: str, many: str = "") -> str:
     """``1 curve``, ``2,117 curves``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def cut(text: str, most: int) -> str:
+    """Of a long text its beginning and its end."""
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most - most // 2 - 1) :]}"
 
 
 def share(part: int, whole: int) -> str:

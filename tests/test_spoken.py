@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from xpcs_dask.reporting.spoken import count, measured, plain, share
 from xpcs_dask.reporting.tables import shortened
+from xpcs_dask.spoken import count, measured, plain, share
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,7 @@ def test_plain(value, text):
     [
         (1.23456, 0.0567, "1.235 ± 0.057"), (0.5, 0.25, "0.50 ± 0.25"), (16.384, math.nan, "16.38 ± –"),
         (math.nan, 0.1, "–"), (1.2345e-5, 6.7e-7, "(1.234 ± 0.067) × 10⁻⁵"), (9.0, 110.0, "9 ± 110"),
+        (153.2, 12.0, "153 ± 12"), (9.96e-3, 1.1e-4, "0.00996 ± 0.00011"), (1e-6, 2e-8, "(1.000 ± 0.020) × 10⁻⁶"),
         (2.0e6, 6.8e3, "(2.0000 ± 0.0068) × 10⁶"), (1.0, 0.0, "1 ± –"),
     ],
 )  # fmt: skip
