@@ -344,3 +344,14 @@ def test_curves_of_a_function_of_a_user_are_drawn_without_its_fit(tmp_path):
     assert any(name.startswith("g2 against delay") for name in pictures)
     assert "so the fit is not drawn" in text
     assert "Not drawn" not in text
+
+
+def test_a_number_that_rests_on_doubtful_bins_is_told_with_a_remark(fits, tmp_path):
+    flags = fits["flags"].copy(deep=True)
+    flags.values[0] |= np.uint32(xd.Flag.POOR_FIT)
+    flags.values[1, :2] |= np.uint32(xd.Flag.POOR_FIT)
+    page = Page(report(fits.assign(flags=flags), tmp_path / "r.html", figures=False))
+    used = int(xd.dispersion(fits).isel(file=0)["n_used"])
+    assert used < 8
+    remark = f"{used} of the {used} bins used are doubtful"
+    assert [remark in row["remarks"] for row in page.rows("relaxation")] == [True, False, False]

@@ -13,7 +13,7 @@ from xpcs_dask.cli import app
 from xpcs_dask.view.refit import refit
 from xpcs_dask.view.repeat import command, python
 from xpcs_dask.view.session import Session
-from xpcs_dask.view.sources import open_all
+from xpcs_dask.view.sources import Origin, open_all
 
 CHANGES = [
     {},
@@ -84,3 +84,10 @@ def test_one_of_a_stack_is_told_by_its_label(series, tmp_path):
     np.testing.assert_array_equal(names["fits"]["value"].isel(file=0), found.results["value"])
     session.take_back()
     assert "all of a stack" in command(found_of(session), session.origin)[1]
+
+
+def test_units_of_a_table_are_told_again(session):
+    line, why = command(found_of(session), Origin("curves.csv", {"delay_unit": "ms", "q_unit": "1/nm"}, {}))
+    assert why == ""
+    assert "--delay-unit ms" in line
+    assert "--q-unit 1/nm" in line

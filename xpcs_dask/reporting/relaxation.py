@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -16,7 +16,7 @@ from xpcs_dask.physics.law_record import Note
 from xpcs_dask.physics.laws import law_of
 from xpcs_dask.physics.used_bins import in_words
 from xpcs_dask.reporting.slabs import Slab
-from xpcs_dask.reporting.words import FLAGS, LACKS, NOTES
+from xpcs_dask.reporting.words import FLAGS, LACKS, NOTES, Verdict, verdicts
 
 __all__ = ["Relaxation", "can_be_asked", "relaxation"]
 
@@ -55,6 +55,8 @@ class Relaxation:
     power_notes: Note
     lacking: dict[str, int]
     """Bins by the reason why they have no say."""
+    doubted_bins: int = 0
+    """Bins that have a say, but whose numbers are to be used after a look."""
 
     @property
     def said(self) -> bool:
@@ -80,6 +82,8 @@ class Relaxation:
                 f"{self.used} of {self.bins} bins can be used; others: "
                 + ", ".join(f"{name} {number}" for name, number in first)
             )
+        elif 2 * self.doubted_bins > self.used:
+            told.append(f"{self.doubted_bins} of the {self.used} bins used are doubtful")
         return told
 
 
@@ -108,13 +112,17 @@ def relaxation(slab: Slab, law: str) -> list[Relaxation]:
         for dim in dims
         if dim != "file"
     }
+    codes = slab.data[["status", "flags"]].transpose(*dims, "qbin")
+    doubtful = verdicts(codes["status"].values, codes["flags"].values) == Verdict.DOUBTFUL
     found = []
     for parameter in slab.times:
         fitted, power = (_fitted(slab, name, parameter, dims) for name in (law, "power"))
         for at in np.ndindex(*which.shape):
             place = dict(zip(dims, at, strict=True))
             labels = {dim: label[place[dim]].item() for dim, label in others.items()}
-            found.append(_one(int(which[at]), labels, parameter, law, fitted, power, at))
+            one = _one(int(which[at]), labels, parameter, law, fitted, power, at)
+            doubted = int((doubtful[at] & (fitted["excluded"][at] == 0)).sum())
+            found.append(replace(one, doubted_bins=doubted))
     return found
 
 
